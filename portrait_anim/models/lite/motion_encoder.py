@@ -1,0 +1,91 @@
+"""Motion encoder of the `lite` profile: a face crop becomes what moves, without who moves it.
+
+Shapes: B batch, L motion tokens, C token channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from torch import nn
+
+from portrait_anim.models.lite.blocks import BatchNormBlock, down_block
+from portrait_anim.types import Region
+
+# Which tokens carry which part of the face. Training supervises each group with its own linear
+# probe only, so exchanging a group between two latents exchanges that part of the expression.
+TOKEN_GROUPS: dict[Region, tuple[int, int]] = {"mouth": (0, 9), "eyes": (9, 12), "brows": (12, 14), "gaze": (14, 16)}
+
+
+@dataclass
+class LiteMotionOutput(BaseOutput):  # type: ignore[misc]
+    """What one face crop shows.
+
+    Attributes:
+        latent: Motion latent `(B, L, C)` float32, about unit variance.
+        rotation: Head yaw, pitch, roll `(B, 3)` [rad], as `R = Rz(roll) Ry(yaw) Rx(pitch)`.
+        placement: `(B, 3)`: midpoint between the eyeballs x, y in crop coordinates [-1, 1], and the natural
+            logarithm of the head's scale [half crop sides per 10 cm].
+    """
+
+    latent: torch.Tensor
+    rotation: torch.Tensor
+    placement: torch.Tensor
+
+
+class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Convolutional encoder with a narrow bottleneck, so that no spatial layout of the driver survives.
+
+    Args:
+        sample_size: Side of the face crop [px], a multiple of 32.
+        channels: Width after each halving.
+        blocks: Residual blocks after each halving.
+        num_tokens: Motion tokens L.
+        token_dim: Channels per token C.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        sample_size: int = 128,
+        channels: tuple[int, ...] = (24, 48, 96, 160, 224),
+        blocks: tuple[int, ...] = (0, 1, 2, 2, 1),
+        num_tokens: int = 16,
+        token_dim: int = 16,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        previous = 3
+        for width, depth in zip(channels, blocks, strict=True):
+            layers.append(down_block(previous, width))
+            layers.extend(BatchNormBlock(width) for _ in range(depth))
+            previous = width
+        self.trunk = nn.Sequential(*layers)
+        side = sample_size // 2 ** len(channels)
+        self.squeeze = nn.Sequential(nn.Conv2d(previous, 128, 1), nn.ReLU(inplace=True))
+        self.bottleneck = nn.Sequential(
+            nn.Flatten(), nn.Linear(128 * side * side, 384), nn.BatchNorm1d(384), nn.ReLU(inplace=True)
+        )
+        self.to_latent = nn.Linear(384, num_tokens * token_dim)
+        self.to_pose = nn.Linear(384, 6)
+
+    def forward(self, sample: torch.Tensor) -> LiteMotionOutput:
+        """Encode face crops.
+
+        Args:
+            sample: `(B, 3, S, S)` float in [-1, 1], S = `sample_size`.
+
+        Returns:
+            Latent, rotation and placement of each crop.
+        """
+        size = self.config.sample_size
+        if sample.shape[1:] != (3, size, size):
+            raise ValueError(f"expected sample (B, 3, {size}, {size}), got {tuple(sample.shape)}")
+        hidden = self.bottleneck(self.squeeze(self.trunk(sample)))
+        latent = self.to_latent(hidden).unflatten(1, (self.config.num_tokens, self.config.token_dim))  # (B, L, C)
+        pose = self.to_pose(hidden)
+        return LiteMotionOutput(latent=latent, rotation=pose[:, :3], placement=pose[:, 3:])

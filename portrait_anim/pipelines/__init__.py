@@ -1,0 +1,1 @@
+"""From a permit, a portrait and a driving clip to frames."""

@@ -1,0 +1,192 @@
+"""What moves in a driving clip, and how it is transferred to a portrait. Pure arithmetic, no networks.
+
+Shapes: T frames, L tokens, C token channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+
+from portrait_anim.errors import InputError
+from portrait_anim.models.lite.motion_encoder import TOKEN_GROUPS
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.types import Float32Array
+
+STATUS = ("found", "bridged", "lost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionSequence:
+    """Motion of one face over time; it holds no picture of anybody.
+
+    Attributes:
+        latent: `(T, L, C)` float32 motion latents.
+        rotation: `(T, 3)` float32 yaw, pitch, roll [rad].
+        anchor: `(T, 2)` float32 midpoint between the eyeballs [px of the driving clip].
+        scale: `(T,)` float32 head size [px per 10 cm].
+        status: `(T,)` uint8, index into `STATUS`.
+        fps: Frame rate [1/s].
+    """
+
+    latent: Float32Array
+    rotation: Float32Array
+    anchor: Float32Array
+    scale: Float32Array
+    status: np.ndarray[Any, np.dtype[np.uint8]]
+    fps: Fraction
+
+    def __post_init__(self) -> None:
+        """Check that all parts have the same length.
+
+        Raises:
+            InputError: If they differ, are empty or not finite.
+        """
+        lengths = {len(self.latent), len(self.rotation), len(self.anchor), len(self.scale), len(self.status)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise InputError(f"expected motion arrays of one length above 0, got lengths {sorted(lengths)}")
+        if not all(np.isfinite(a).all() for a in (self.latent, self.rotation, self.anchor, self.scale)):
+            raise InputError("expected finite motion values, got NaN or infinity; extract the motion again")
+
+    def __len__(self) -> int:
+        return len(self.latent)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StillMotion:
+    """Motion state of a portrait.
+
+    Attributes:
+        latent: `(L, C)` motion latent.
+        rotation: `(3,)` yaw, pitch, roll [rad].
+        anchor: `(2,)` midpoint between the eyeballs in the portrait crop, [-1, 1].
+        scale: Head size [half portrait crops per 10 cm].
+    """
+
+    latent: Float32Array
+    rotation: Float32Array
+    anchor: Float32Array
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetMotion:
+    """Motion to show on the portrait, per frame.
+
+    Attributes:
+        latent: `(T, L, C)`.
+        rotation: `(T, 3, 3)` head rotation relative to the portrait, camera axes (x right, y up, z to the viewer).
+        anchor: `(T, 2)` in the portrait crop, [-1, 1].
+        scale: `(T,)` relative to the portrait.
+    """
+
+    latent: Float32Array
+    rotation: Float32Array
+    anchor: Float32Array
+    scale: Float32Array
+
+
+def rotation_matrix(angles: Float32Array) -> Float32Array:
+    """Yaw, pitch, roll `(..., 3)` [rad] to `(..., 3, 3)`, `Rz(roll) Ry(yaw) Rx(pitch)` in camera axes."""
+    (cy, cp, cr), (sy, sp, sr) = np.moveaxis(np.cos(angles), -1, 0), np.moveaxis(np.sin(angles), -1, 0)
+    rows = [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp,
+            sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp, -sy, cy * sp, cy * cp]  # fmt: skip
+    return np.stack(rows, -1).reshape(*angles.shape[:-1], 3, 3).astype(np.float32)
+
+
+def scale_rotation(matrix: Float32Array, gain: float) -> Float32Array:
+    """Multiply the angle of rotations `(T, 3, 3)` by `gain`, keeping their axes."""
+    cosine = np.clip((np.trace(matrix, axis1=-2, axis2=-1) - 1) / 2, -1, 1)
+    angle = np.arccos(cosine)
+    skew = (matrix - np.swapaxes(matrix, -1, -2)) / 2
+    sine = np.sin(angle)
+    unit = np.where(sine > 1e-6, 1 / np.maximum(sine, 1e-6), 1.0)[..., None, None] * skew
+    turn = (angle * gain)[..., None, None]
+    return (np.eye(3) + np.sin(turn) * unit + (1 - np.cos(turn)) * (unit @ unit)).astype(np.float32)
+
+
+def smooth(values: Float32Array, sigma: float) -> Float32Array:
+    """Gaussian smoothing along the first axis with reflected ends; `sigma` in frames, 0 returns the input."""
+    if sigma <= 0 or len(values) < 3:
+        return values
+    radius = min(int(np.ceil(3 * sigma)), len(values) - 1)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    padded = np.pad(values, [(radius, radius)] + [(0, 0)] * (values.ndim - 1), mode="reflect")
+    out = sum(k * padded[i : i + len(values)] for i, k in enumerate(kernel))
+    return np.asarray(out, dtype=np.float32)
+
+
+def smooth_sequence(motion: MotionSequence, strength: float) -> MotionSequence:
+    """Remove jitter: rigid motion is smoothed twice as much as expression, so blinks survive."""
+    sigma = 1.6 * strength * float(motion.fps) / 25.0
+    return replace(
+        motion,
+        latent=smooth(motion.latent, sigma / 2),
+        rotation=smooth(motion.rotation, sigma),
+        anchor=smooth(motion.anchor, sigma),
+        scale=smooth(motion.scale, 2 * sigma),
+    )
+
+
+def best_matching_frame(motion: MotionSequence, still: StillMotion) -> int:
+    """Frame of the driver that looks most like the portrait in expression and head pose.
+
+    Relative motion starts from it, so a clip need not begin with a neutral face.
+    """
+    spread = motion.latent.std(axis=0) + 0.1
+    expression = (((motion.latent - still.latent) / spread) ** 2).mean(axis=(1, 2))
+    pose = (((motion.rotation - still.rotation) / 0.2) ** 2).mean(axis=1)
+    cost = expression + 0.5 * pose + 10.0 * (motion.status != 0)
+    return int(np.argmin(cost))
+
+
+def transfer(motion: MotionSequence, still: StillMotion, options: AnimationOptions) -> TargetMotion:
+    """Put a driver's motion on a portrait.
+
+    Args:
+        motion: Driver.
+        still: Portrait.
+        options: Mode, gains, regions, smoothing.
+
+    Returns:
+        Target motion of every frame.
+    """
+    motion = smooth_sequence(motion, options.smoothing)
+    reference = best_matching_frame(motion, still)
+    relative = options.motion == "relative"
+    origin = motion.latent[reference] if relative else still.latent
+    change = options.expression_gain * (motion.latent - origin)
+    latent = np.broadcast_to(still.latent, motion.latent.shape).copy()
+    for region, (first, last) in TOKEN_GROUPS.items():
+        if region in options.regions:
+            latent[:, first:last] += change[:, first:last]
+    count = len(motion)
+    if "pose" not in options.regions:
+        return TargetMotion(
+            latent=latent,
+            rotation=np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3)).copy(),
+            anchor=np.broadcast_to(still.anchor, (count, 2)).copy(),
+            scale=np.ones(count, np.float32),
+        )
+    base = rotation_matrix(motion.rotation[reference] if relative else still.rotation)
+    rotation = scale_rotation(rotation_matrix(motion.rotation) @ base.T, options.pose_gain)
+    moved = (motion.anchor - motion.anchor[reference]) / motion.scale[reference] * still.scale
+    scale = (motion.scale / motion.scale[reference]) ** options.pose_gain
+    anchor = still.anchor + options.pose_gain * moved
+    return TargetMotion(
+        latent=latent,
+        rotation=rotation,
+        anchor=np.clip(anchor, -0.8, 0.8).astype(np.float32),
+        scale=np.clip(scale, 0.6, 1.6).astype(np.float32),
+    )
+
+
+def camera_to_image(rotation: torch.Tensor) -> torch.Tensor:
+    """Rotations `(B, 3, 3)` in camera axes to image axes (y down, z away)."""
+    flip = rotation.new_tensor([1.0, -1.0, -1.0])
+    return rotation * flip[:, None] * flip[None, :]

@@ -1,0 +1,358 @@
+"""The portrait animation pipeline: a permit, a portrait and motion become frames, streamed.
+
+Shapes: B frames of one chunk, T frames of the clip, L tokens, C channels, S side of a crop, H W frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+
+from portrait_anim.consent.permit import RenderPermit
+from portrait_anim.errors import NoFaceFound
+from portrait_anim.face.crop import crop, motion_transform, motion_transform_from, portrait_transform
+from portrait_anim.face.detect import FaceDetector, find_face
+from portrait_anim.face.paste import paste_back, soft_mask
+from portrait_anim.face.track import TrackedFrame, track
+from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
+from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
+from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
+from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
+from portrait_anim.models.lite.warp import HeadMotion, LiteWarpOutput, warp
+from portrait_anim.pipelines.motion import (
+    STATUS,
+    MotionSequence,
+    StillMotion,
+    TargetMotion,
+    camera_to_image,
+    transfer,
+)
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.types import CropTransform, FaceObservation, Float32Array, Frame, UInt8Array
+
+NETWORK_SIDE = 256
+CHUNK = 4  # frames computed together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnimatedFrame:
+    """One finished frame.
+
+    Attributes:
+        image: What to show: full frame `(H, W, 3)`, or the crop with `crop_only`, uint8 sRGB.
+        crop: Generated face crop `(S, S, 3)` uint8 sRGB.
+        index: Number of the frame.
+        time_s: Time from the start [s].
+    """
+
+    image: UInt8Array
+    crop: UInt8Array
+    index: int
+    time_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedPortrait:
+    """Everything about the portrait that every frame needs.
+
+    Attributes:
+        image: Full portrait `(H, W, 3)` uint8.
+        transform: Portrait pixels to the output crop.
+        crop: Output crop before animation `(S, S, 3)` uint8.
+        sharp: The same as `(1, 3, S, S)` in [-1, 1].
+        low: The same at network resolution.
+        features: Reference features, batch 1.
+        still: Motion state.
+    """
+
+    image: UInt8Array
+    transform: CropTransform
+    crop: UInt8Array
+    sharp: torch.Tensor
+    low: torch.Tensor
+    features: LiteReferenceFeatures
+    still: StillMotion
+
+
+class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Animate a portrait with the motion of a driving clip.
+
+    Args:
+        motion_encoder: Face crop to motion latent.
+        reference_encoder: Portrait to features and geometry.
+        warp_field: Flow from geometry and motion.
+        denoiser: Repaints what warping cannot show.
+        scheduler: Flow-matching Euler scheduler.
+    """
+
+    def __init__(
+        self,
+        motion_encoder: LiteMotionEncoder,
+        reference_encoder: LiteReferenceEncoder,
+        warp_field: LiteWarpField,
+        denoiser: LiteDenoiser,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            motion_encoder=motion_encoder,
+            reference_encoder=reference_encoder,
+            warp_field=warp_field,
+            denoiser=denoiser,
+            scheduler=scheduler,
+        )
+
+    # 1. motion -------------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def extract_motion(
+        self,
+        frames: Iterable[Frame],
+        fps: Fraction,
+        *,
+        face: str | None = None,
+        on_frame: Callable[[int], None] | None = None,
+    ) -> MotionSequence:
+        """Read the motion of one face from a clip; memory grows by about 1 KB per frame, no picture is kept.
+
+        Args:
+            frames: Frames of the driving clip at constant rate.
+            fps: That rate [1/s].
+            face: Which face, see `AnimationOptions.driving_face`.
+            on_frame: Called with the number of frames done.
+
+        Returns:
+            The motion of every frame; lost frames hold the last seen motion.
+
+        Raises:
+            NoFaceFound: If no frame shows a face.
+        """
+        rows: list[tuple[Float32Array, Float32Array, Float32Array, float, int]] = []
+        for tracked in track(frames, choice=face):
+            rows.append(self._motion_of(tracked) or _held(rows))
+            if on_frame:
+                on_frame(len(rows))
+        known = next((k for k, row in enumerate(rows) if row[4] != STATUS.index("lost")), None)
+        if known is None:
+            raise NoFaceFound("expected a driving clip that shows a face, found none in any frame; use another clip")
+        rows[:known] = [(*rows[known][:4], STATUS.index("lost"))] * known
+        latent, rotation, anchor, scale, status = zip(*rows, strict=True)
+        return MotionSequence(
+            latent=np.stack(latent),
+            rotation=np.stack(rotation),
+            anchor=np.stack(anchor),
+            scale=np.asarray(scale, np.float32),
+            status=np.asarray(status, np.uint8),
+            fps=fps,
+        )
+
+    def _motion_of(self, tracked: TrackedFrame) -> tuple[Float32Array, Float32Array, Float32Array, float, int] | None:
+        if tracked.observation is None or tracked.status == "lost":
+            return None
+        size = self.motion_encoder.config.sample_size
+        transform = motion_transform_from(tracked.centre, tracked.scale, size)
+        out = self._encode_motion(crop(tracked.frame.image, transform))
+        anchor, scale = _to_frame(out, transform)
+        return _array(out.latent[0]), _array(out.rotation[0]), anchor, scale, STATUS.index(tracked.status)
+
+    def _encode_motion(self, face_crop: UInt8Array) -> LiteMotionOutput:
+        sample = to_tensor(face_crop[None]).to(self.device) * 2 - 1
+        return self.motion_encoder(sample)  # type: ignore[no-any-return]
+
+    # 2. portrait -----------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def prepare_portrait(self, portrait: UInt8Array, options: AnimationOptions) -> PreparedPortrait:
+        """Find the face, cut the crop, compute features and motion state once.
+
+        Args:
+            portrait: `(H, W, 3)` uint8 sRGB.
+            options: Output size and choice of face.
+
+        Raises:
+            InputError: If there is no single usable face.
+        """
+        with FaceDetector() as detector:
+            face: FaceObservation = find_face(portrait, detector, options.face)
+        transform = portrait_transform(face, options.size_px)
+        output_crop = crop(portrait, transform)
+        low = crop(portrait, portrait_transform(face, NETWORK_SIDE))
+        low_tensor = to_tensor(low[None]).to(self.device) * 2 - 1
+        motion_map = motion_transform(face, self.motion_encoder.config.sample_size)
+        motion = self._encode_motion(crop(portrait, motion_map))
+        anchor, scale = _to_frame(motion, motion_map)
+        zoom = transform.matrix[0, 0] * 2 / options.size_px  # portrait px -> half crops
+        position = (transform.matrix @ np.append(anchor, 1.0)) * 2 / options.size_px - 1
+        still = StillMotion(
+            latent=_array(motion.latent[0]),
+            rotation=_array(motion.rotation[0]),
+            anchor=position.astype(np.float32),
+            scale=float(scale * zoom),
+        )
+        return PreparedPortrait(
+            image=portrait,
+            transform=transform,
+            crop=output_crop,
+            sharp=to_tensor(output_crop[None]).to(self.device) * 2 - 1,
+            low=low_tensor,
+            features=self.reference_encoder(low_tensor),
+            still=still,
+        )
+
+    # 3. frames -------------------------------------------------------------------------------------------------
+    def stream(
+        self,
+        portrait: UInt8Array,
+        motion: MotionSequence,
+        *,
+        permit: RenderPermit,
+        now: datetime,
+        options: AnimationOptions | None = None,
+        before_chunk: Callable[[], None] | None = None,
+    ) -> Iterator[AnimatedFrame]:
+        """Animate a portrait frame by frame.
+
+        Args:
+            portrait: `(H, W, 3)` uint8 sRGB; must be the one the permit was given for.
+            motion: Motion of the driving clip.
+            permit: Authorisation from the consent gate.
+            now: Current time, timezone-aware.
+            options: Choices; `None` takes the defaults.
+            before_chunk: Called before each few frames; raise in it to stop (revocation, cancel).
+
+        Yields:
+            Finished frames in order.
+
+        Raises:
+            ConsentDenied: If the permit is not for this portrait, or no longer holds.
+            InputError: If the portrait shows no single usable face.
+        """
+        options = options or AnimationOptions()
+        # 1. the gate
+        permit.check(pixel_digest(portrait), now)
+        # 2. what stays
+        prepared = self.prepare_portrait(portrait, options)
+        # 3. what moves
+        target = transfer(motion, prepared.still, options)
+        # 4. one noise for the whole clip: what does not move does not flicker
+        generator = torch.Generator("cpu").manual_seed(options.seed)
+        noise = torch.randn(1, 3, NETWORK_SIDE, NETWORK_SIDE, generator=generator).to(self.device)
+        mask = soft_mask(options.size_px)
+        for first in range(0, len(motion), CHUNK):
+            if before_chunk:
+                before_chunk()
+            # 5. warp, denoise, add detail
+            crops = self._render_chunk(prepared, target, slice(first, first + CHUNK), noise, options)
+            # 6. back into the full frame
+            for k, generated in enumerate(crops):
+                image = generated
+                if not options.crop_only:
+                    image = paste_back(generated, portrait, prepared.transform, mask, reference_crop=prepared.crop)
+                index = first + k
+                yield AnimatedFrame(image=image, crop=generated, index=index, time_s=index / float(motion.fps))
+
+    def __call__(self, portrait: UInt8Array, motion: MotionSequence, **kwargs: Any) -> list[AnimatedFrame]:
+        """Run `stream` to its end and return all frames; for clips that fit in memory."""
+        return list(self.stream(portrait, motion, **kwargs))
+
+    @torch.inference_mode()
+    def _render_chunk(
+        self,
+        prepared: PreparedPortrait,
+        target: TargetMotion,
+        part: slice,
+        noise: torch.Tensor,
+        options: AnimationOptions,
+    ) -> UInt8Array:
+        """Frames `part` of the clip as crops `(B, S, S, 3)` uint8."""
+        latent = torch.from_numpy(target.latent[part]).to(self.device)
+        batch = len(latent)
+        source = torch.from_numpy(prepared.still.latent).to(self.device).expand(batch, -1, -1)
+        head = HeadMotion(
+            rotation=camera_to_image(torch.from_numpy(target.rotation[part]).to(self.device)),
+            anchor_source=torch.from_numpy(prepared.still.anchor).to(self.device).expand(batch, 2),
+            anchor_target=torch.from_numpy(target.anchor[part]).to(self.device),
+            scale=torch.from_numpy(target.scale[part]).to(self.device),
+        )
+        features = prepared.features.expand(batch)
+        field = self.warp_field(features, source, latent, head)
+        low, mask = self._denoise(prepared.low, features, field, torch.stack([latent, source], 1), noise, options)
+        out = low if options.size_px == NETWORK_SIDE else _add_detail(low, mask, field.flow, prepared.sharp)
+        return from_tensor((out.clamp(-1, 1) + 1) / 2)
+
+    def _denoise(
+        self,
+        portrait: torch.Tensor,
+        features: LiteReferenceFeatures,
+        field: LiteWarpOutput,
+        tokens: torch.Tensor,
+        noise: torch.Tensor,
+        options: AnimationOptions,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames `(B, 3, 256, 256)` in [-1, 1] and paint masks `(B, 1, 256, 256)`."""
+        batch = len(tokens)
+        flow = F.interpolate(field.flow, scale_factor=4, mode="bilinear", align_corners=False)
+        warped = F.pixel_unshuffle(warp(portrait.expand(batch, -1, -1, -1), flow), 4)
+        visibility = torch.sigmoid(field.visibility_logits)
+        sigmas = np.linspace(1.0, 1.0 / options.num_steps, options.num_steps)
+        self.scheduler.set_timesteps(sigmas=sigmas.tolist(), device=self.device)
+        sample = F.pixel_unshuffle(noise.expand(batch, -1, -1, -1), 4)
+        logits = torch.zeros_like(sample[:, :16])
+        for step, timestep in enumerate(self.scheduler.timesteps):
+            time = self.scheduler.sigmas[step].to(sample).expand(batch)
+            out = self.denoiser(sample, time, warped, visibility, field.condition, tokens, features.context)
+            logits = out.mask_logits
+            velocity = (sample - out.sample) / time[0]  # x-prediction to velocity
+            sample = self.scheduler.step(velocity, timestep, sample, return_dict=False)[0]
+        return F.pixel_shuffle(sample, 4), torch.sigmoid(F.pixel_shuffle(logits, 4))
+
+
+def _add_detail(low: torch.Tensor, mask: torch.Tensor, flow: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
+    """Carry the portrait's own fine detail to where it is still visible.
+
+    Args:
+        low: Generated frames `(B, 3, 256, 256)`.
+        mask: Paint mask `(B, 1, 256, 256)`.
+        flow: Backward map `(B, 2, h, w)`.
+        sharp: Portrait crop at output size `(1, 3, S, S)`.
+
+    Returns:
+        Frames `(B, 3, S, S)`.
+    """
+    size = (sharp.shape[-1], sharp.shape[-1])
+    batch = len(low)
+    fine_flow = F.interpolate(flow, size=size, mode="bicubic", align_corners=False)
+    moved = warp(sharp.expand(batch, -1, -1, -1), fine_flow)
+    blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
+    detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
+    keep = 1 - F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(low, size=size, mode="bicubic", antialias=True, align_corners=False) + keep * detail
+
+
+def _to_frame(out: LiteMotionOutput, transform: CropTransform) -> tuple[Float32Array, float]:
+    """Placement in crop coordinates to anchor [frame px] and head scale [frame px per 10 cm]."""
+    x, y, log_scale = (float(v) for v in out.placement[0])
+    half = transform.size_px / 2
+    zoom = transform.matrix[0, 0]
+    anchor = (np.array([(x + 1) * half, (y + 1) * half]) - transform.matrix[:, 2]) / zoom
+    return anchor.astype(np.float32), float(np.exp(log_scale) * half / zoom)
+
+
+def _held(
+    rows: list[tuple[Float32Array, Float32Array, Float32Array, float, int]],
+) -> tuple[Float32Array, Float32Array, Float32Array, float, int]:
+    """The last motion, marked lost; before any was seen, a placeholder that is replaced afterwards."""
+    lost = STATUS.index("lost")
+    if rows:
+        return (*rows[-1][:4], lost)
+    return np.zeros((1, 1), np.float32), np.zeros(3, np.float32), np.zeros(2, np.float32), 1.0, lost
+
+
+def _array(tensor: torch.Tensor) -> Float32Array:
+    return tensor.float().cpu().numpy()

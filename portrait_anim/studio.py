@@ -1,0 +1,398 @@
+"""The studio: the one public way from a portrait and a driving clip to a video file.
+
+`animate` authorises, renders, labels, encodes, signs, verifies and records; when any of it fails, nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from fractions import Fraction
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from portrait_anim import weights
+from portrait_anim.consent import permit as gate
+from portrait_anim.consent import renders
+from portrait_anim.consent.records import RenderRequest
+from portrait_anim.consent.store import ConsentStore, open_store
+from portrait_anim.errors import Cancelled, MediaError, PortraitAnimError
+from portrait_anim.face.detect import FaceDetector, find_face
+from portrait_anim.face.identity import load_identity_encoder
+from portrait_anim.inputs import DrivingSource, file_digest, read_portrait
+from portrait_anim.media.image import pixel_digest, write_image
+from portrait_anim.media.writer import VideoWriter
+from portrait_anim.models.profiles import get_profile
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.provenance.claims import ManifestClaims
+from portrait_anim.provenance.label import Labeller
+from portrait_anim.provenance.manifest import sign_file
+from portrait_anim.provenance.verify import VerificationReport, verify
+from portrait_anim.sheet import ContactSheet, side_by_side
+from portrait_anim.types import PathLike, Progress, ProgressCallback, UInt8Array
+
+if TYPE_CHECKING:
+    from portrait_anim.consent.permit import RenderPermit
+    from portrait_anim.pipelines.motion import MotionSequence
+    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderJob:
+    """What to render, apart from how (`AnimationOptions`).
+
+    Attributes:
+        portrait: Picture, or a video whose frame `portrait_frame` is taken.
+        driving: Driving clip, driving picture, or motion file.
+        cameo: Id of the enrolled cameo that the portrait shows.
+        output: MP4 file to write.
+        grantee: Who renders; must be the grantee of a grant.
+        purpose: What for; must be allowed by the grant.
+        context: Scene or context; must be allowed by the grant.
+        audio: `"driver"`, `"none"`, or a file with sound.
+        start_s: Start within the driving clip [s].
+        end_s: End within the driving clip [s]; `None` is its end.
+        fps: Output frame rate [1/s]; `None` keeps the driver's.
+        portrait_frame: Frame number when the portrait is a video.
+        compare: Put driver and source beside the result.
+        sheet: Write a contact sheet to this PNG.
+        profile: Model profile.
+    """
+
+    portrait: Path
+    driving: Path
+    cameo: str
+    output: Path
+    grantee: str = "operator"
+    purpose: str = ""
+    context: str = "animate"
+    audio: str = "driver"
+    start_s: float = 0.0
+    end_s: float | None = None
+    fps: Fraction | None = None
+    portrait_frame: int = 0
+    compare: bool = False
+    sheet: Path | None = None
+    profile: str = "lite"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderResult:
+    """A finished, signed file.
+
+    Attributes:
+        path: The MP4.
+        sha256: Its checksum.
+        cameo_id: Whose likeness.
+        grant_id: Under which permission.
+        permit_id: By which authorisation.
+        ledger_row: Sequence number of its ledger record.
+        num_frames: Frames written.
+        lost_frames: Frames in which the driver's face was not seen (motion was held).
+        fps: Frame rate [1/s].
+        seed: Seed used.
+        verification: What `verify` says about the file.
+        sheet: Contact sheet, when asked for.
+    """
+
+    path: Path
+    sha256: str
+    cameo_id: str
+    grant_id: str
+    permit_id: str
+    ledger_row: int
+    num_frames: int
+    lost_frames: int
+    fps: Fraction
+    seed: int
+    verification: VerificationReport
+    sheet: Path | None = None
+
+
+def default_home() -> Path:
+    """Folder of consent store and keys when none is given."""
+    return platformdirs.user_data_path("portrait_anim")
+
+
+def load_pipeline(profile: str = "lite", *, device: str = "cpu") -> PortraitAnimationPipeline:
+    """Load a profile's pipeline after checking its weights.
+
+    Args:
+        profile: Name of the profile.
+        device: torch device, for example `"cpu"` or `"cuda"`.
+
+    Raises:
+        ProfileUnavailable: If there is no such profile.
+        WeightsMissing: If weight files are absent.
+        WeightsCorrupt: If a weight file has the wrong checksum.
+    """
+    import torch
+
+    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+    folder = weights.require(get_profile(profile).folder)
+    pipeline = PortraitAnimationPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)  # type: ignore[no-any-return]
+
+
+def animate(
+    portrait: PathLike,
+    driving: PathLike,
+    *,
+    cameo: str,
+    output: PathLike,
+    home: PathLike | None = None,
+    options: AnimationOptions | None = None,
+    grantee: str = "operator",
+    purpose: str = "",
+    context: str = "animate",
+    audio: str = "driver",
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    fps: Fraction | None = None,
+    portrait_frame: int = 0,
+    compare: bool = False,
+    sheet: PathLike | None = None,
+    profile: str = "lite",
+    pipeline: PortraitAnimationPipeline | None = None,
+    on_progress: ProgressCallback | None = None,
+    cancel: Callable[[], bool] | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+) -> RenderResult:
+    """Animate a portrait with a driving clip and write a labelled, signed MP4.
+
+    Args:
+        portrait: Picture of the cameo's person, or a video.
+        driving: Video, picture, or motion file (`.safetensors`).
+        cameo: Id of the enrolled cameo.
+        output: MP4 to write.
+        home: Folder of consent store and keys; `None` is `default_home()`.
+        options: How to animate.
+        grantee: Who renders.
+        purpose: What for.
+        context: Scene or context.
+        audio: `"driver"`, `"none"` or a sound file.
+        start_s: Start in the driving clip [s].
+        end_s: End in the driving clip [s].
+        fps: Output rate [1/s]; `None` keeps the driver's.
+        portrait_frame: Frame number when the portrait is a video.
+        compare: Put source and driver beside the result.
+        sheet: Contact sheet to write (PNG).
+        profile: Model profile.
+        pipeline: A loaded pipeline to reuse.
+        on_progress: Told about progress.
+        cancel: Asked before every few frames; return true to stop.
+        clock: Current time; tests inject it.
+
+    Returns:
+        The finished file and its records.
+
+    Raises:
+        ConsentDenied: If the owner does not allow this render.
+        InputError: If portrait or clip cannot be used.
+        ModelError: If weights are missing or damaged.
+        Cancelled: If `cancel` returned true; nothing is left.
+    """
+    job = RenderJob(
+        portrait=Path(portrait), driving=Path(driving), cameo=cameo, output=Path(output), grantee=grantee,
+        purpose=purpose, context=context, audio=audio, start_s=start_s, end_s=end_s, fps=fps,
+        portrait_frame=portrait_frame, compare=compare, sheet=Path(sheet) if sheet else None, profile=profile,
+    )  # fmt: skip
+    with open_store(Path(home) if home else default_home()) as store:
+        session = _Session(store, job, options or AnimationOptions(), on_progress, cancel, clock)
+        return session.run(pipeline)
+
+
+class _Session:
+    """One render from request to record."""
+
+    def __init__(
+        self,
+        store: ConsentStore,
+        job: RenderJob,
+        options: AnimationOptions,
+        on_progress: ProgressCallback | None,
+        cancel: Callable[[], bool] | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.store, self.job, self.options = store, job, options
+        self._on_progress, self._cancel, self._clock = on_progress, cancel, clock
+
+    def run(self, pipeline: PortraitAnimationPipeline | None) -> RenderResult:
+        """Authorise, render, sign, record; undo everything on failure."""
+        job = self.job
+        _check_output(job)
+        self._tell("portrait", 0, None)
+        portrait = read_portrait(job.portrait, job.portrait_frame)
+        source = DrivingSource(job.driving, start_s=job.start_s, end_s=job.end_s, fps=job.fps)
+        self._tell("consent", 0, None)
+        permit = self._authorise(portrait, source.duration_s)
+        written = 0
+        try:
+            pipeline = pipeline or load_pipeline(job.profile)
+            motion = self._motion(pipeline, source)
+            with ExitStack() as stack:
+                folder = Path(
+                    stack.enter_context(tempfile.TemporaryDirectory(prefix=".portrait-anim-", dir=job.output.parent))
+                )
+                draft = folder / "draft.mp4"
+                for written in self._write(pipeline, portrait, motion, source, permit, draft, folder):  # noqa: B007
+                    pass
+                return self._publish(draft, portrait, motion, permit, source, folder)
+        except BaseException as error:
+            self._abort(permit, error, written / float(source.fps))
+            raise
+
+    def _authorise(self, portrait: UInt8Array, duration_s: float) -> RenderPermit:
+        encoder = load_identity_encoder("auto")
+        with FaceDetector() as detector:
+            face = find_face(portrait, detector, self.options.face)
+        request = RenderRequest(
+            cameo_id=self.job.cameo,
+            portrait_digest=pixel_digest(portrait),
+            portrait_embedding=encoder.embed(portrait, face),
+            grantee=self.job.grantee,
+            purpose=self.job.purpose,
+            context=self.job.context,
+            duration_s=duration_s,
+            profile=self.job.profile,
+        )
+        return gate.authorise(self.store, request, now=self._clock())
+
+    def _motion(self, pipeline: PortraitAnimationPipeline, source: DrivingSource) -> MotionSequence:
+        if source.motion is not None:
+            return source.motion
+
+        def on_frame(done: int) -> None:
+            self._stop_if_cancelled()
+            self._tell("motion", done, source.num_frames)
+
+        with source.frames() as frames:
+            return pipeline.extract_motion(frames, source.fps, face=self.options.driving_face, on_frame=on_frame)
+
+    def _write(
+        self,
+        pipeline: PortraitAnimationPipeline,
+        portrait: UInt8Array,
+        motion: MotionSequence,
+        source: DrivingSource,
+        permit: RenderPermit,
+        draft: Path,
+        folder: Path,
+    ) -> Iterator[int]:
+        """Encode the labelled video to `draft`; yields frames written so far."""
+
+        def before_chunk() -> None:
+            self._stop_if_cancelled()
+            gate.still_valid(self.store, permit, self._clock())
+
+        stream = pipeline.stream(
+            portrait, motion, permit=permit, now=self._clock(), options=self.options, before_chunk=before_chunk
+        )
+        sheet = ContactSheet(len(motion), portrait) if self.job.sheet else None
+        with ExitStack() as stack:
+            drivers = stack.enter_context(source.pictures(needed=self.job.compare or sheet is not None))
+            writer: VideoWriter | None = None
+            labeller: Labeller | None = None
+            for frame, driver in zip(stream, drivers, strict=False):
+                image = side_by_side(portrait, driver, frame.image) if self.job.compare else frame.image
+                if writer is None or labeller is None:
+                    size = (image.shape[1], image.shape[0])
+                    labeller = Labeller(size)
+                    audio = source.audio(self.job.audio)
+                    if audio is not None:
+                        stack.enter_context(audio)
+                    writer = stack.enter_context(VideoWriter(draft, fps=motion.fps, size=size, audio=audio))
+                writer.write(labeller.draw(image, frame.time_s))
+                if sheet:
+                    sheet.add(frame.index, driver, frame.crop)
+                self._tell("animate", frame.index + 1, len(motion), preview=frame.crop)
+                yield frame.index + 1
+        if sheet:
+            write_image(
+                folder / "sheet.png", Labeller((sheet.image.shape[1], sheet.image.shape[0])).draw(sheet.image, 0.0)
+            )
+
+    def _publish(
+        self,
+        draft: Path,
+        portrait: UInt8Array,
+        motion: MotionSequence,
+        permit: RenderPermit,
+        source: DrivingSource,
+        folder: Path,
+    ) -> RenderResult:
+        """Sign, verify, record, then move into place."""
+        job = self.job
+        self._tell("sign", 0, None)
+        claims = ManifestClaims(
+            cameo_id=permit.cameo_id,
+            cameo_kind=permit.cameo_kind,
+            grant_id=permit.grant_id,
+            permit_id=permit.id,
+            ledger_row=self._permit_row_hash(permit),
+            profile=job.profile,
+            seed=self.options.seed,
+            created=self._clock(),
+            software_version=metadata.version("portrait-anim"),
+            portrait_sha256=pixel_digest(portrait),
+            driver_sha256=file_digest(job.driving),
+        )
+        signed = folder / "signed.mp4"
+        sign_file(draft, signed, claims=claims, home=self.store.home)
+        report = verify(signed, home=self.store.home)
+        if not report.ok:
+            raise PortraitAnimError(f"expected the finished file to verify, got: {'; '.join(report.findings)}")
+        if job.sheet:
+            sign_file(folder / "sheet.png", folder / "sheet-signed.png", claims=claims, home=self.store.home)
+        digest = file_digest(signed)
+        row = renders.record_render(
+            self.store, permit, output_digest=digest, duration_s=len(motion) / float(motion.fps),
+            num_frames=len(motion), now=self._clock(),
+        )  # fmt: skip
+        os.replace(signed, job.output)
+        if job.sheet:
+            os.replace(folder / "sheet-signed.png", job.sheet)
+        self._tell("done", 1, 1)
+        return RenderResult(
+            path=job.output, sha256=digest, cameo_id=permit.cameo_id, grant_id=permit.grant_id, permit_id=permit.id,
+            ledger_row=row.seq, num_frames=len(motion), lost_frames=int((motion.status == 2).sum()),
+            fps=motion.fps, seed=self.options.seed, verification=report, sheet=job.sheet,
+        )  # fmt: skip
+
+    def _permit_row_hash(self, permit: RenderPermit) -> str:
+        with self.store.read() as connection:
+            return gate.issued_row(connection, self.store, permit).hash
+
+    def _abort(self, permit: RenderPermit, error: BaseException, rendered_s: float) -> None:
+        """Close the permit's record; the error that stopped the render is the one that the caller sees."""
+        with suppress(PortraitAnimError):
+            renders.record_abort(
+                self.store, permit, reason=type(error).__name__, rendered_s=rendered_s, now=self._clock()
+            )
+
+    def _tell(self, stage: str, done: int, total: int | None, preview: UInt8Array | None = None) -> None:
+        if self._on_progress:
+            self._on_progress(Progress(stage=stage, done=done, total=total, preview=preview))
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancel and self._cancel():
+            raise Cancelled("stopped as asked; no file was written")
+
+
+def _check_output(job: RenderJob) -> None:
+    """Refuse outputs that could not be written, before any work is done."""
+    targets = [(job.output, (".mp4", ".m4v"))] + ([(job.sheet, (".png",))] if job.sheet else [])
+    for path, suffixes in targets:
+        if path.suffix.lower() not in suffixes:
+            raise MediaError(f"expected an output name ending in {suffixes[0]}, got {path.name}; rename it")
+        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise MediaError(f"expected a file in a folder that can be written, got {path}; choose another place")

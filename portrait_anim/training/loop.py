@@ -1,0 +1,214 @@
+"""The training loop: resumable, stops within its budget, writes metrics, sheets and averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from portrait_anim.training.recipes import TrainConfig
+from portrait_anim.training.shards import ShardDataset
+from portrait_anim.training.step import LiteNetworks, denoise_step, motion_step, prepare, total, warp_step
+from portrait_anim.types import Progress, ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+STAGE_PARTS = {
+    "motion": ("motion_encoder", "heads"),
+    "warp": ("motion_encoder", "reference_encoder", "warp_field", "heads"),
+    "denoise": ("denoiser",),
+}
+BEFORE = {"motion": ("warp",), "warp": ("motion",), "denoise": ("warp", "motion")}  # where a stage starts from
+FULL_AUGMENTATION_STEPS = 600.0
+
+
+@dataclass(slots=True)
+class TrainState:
+    """What a checkpoint holds.
+
+    Attributes:
+        nets: Networks being trained.
+        averaged: Exponential moving average of them.
+        optimizer: AdamW over the parameters of the stage.
+        step: Steps done in this stage.
+    """
+
+    nets: LiteNetworks
+    averaged: LiteNetworks
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def train(config: TrainConfig, *, resume: bool = True, on_progress: ProgressCallback | None = None) -> Path:
+    """Run one stage until its budget or its last step.
+
+    Args:
+        config: What to do.
+        resume: Continue from the checkpoint in `config.run` when there is one.
+        on_progress: Called after every step.
+
+    Returns:
+        The checkpoint file.
+    """
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    torch.manual_seed(config.seed)
+    config.run.mkdir(parents=True, exist_ok=True)
+    data = ShardDataset(config.data, config.pattern)
+    state = _start(config, resume)
+    started = saved = time.monotonic()
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
+    for batch in data.batches(config.batch_size, config.seed, state.step):
+        elapsed = time.monotonic() - started
+        share = max(state.step / config.num_steps, elapsed / (60 * config.budget_minutes))
+        if share >= 1:
+            break
+        for group in state.optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(state.step, share)
+        metrics, pictures = _step(config, state, prepare(batch, generator), generator)
+        state.step += 1
+        _average(state, config.ema_decay)
+        _log(config.run, {"step": state.step, "seconds": round(elapsed, 1), **metrics})
+        if on_progress:
+            on_progress(Progress(stage=config.stage, done=state.step, total=None))
+        if time.monotonic() - saved > config.save_every_s:
+            save_checkpoint(config.run, config.stage, state)
+            write_sheet(config.run / f"sheet_{config.stage}.png", pictures)
+            saved = time.monotonic()
+    return save_checkpoint(config.run, config.stage, state)
+
+
+def _start(config: TrainConfig, resume: bool) -> TrainState:
+    nets = LiteNetworks().to(memory_format=torch.channels_last)
+    averaged = copy.deepcopy(nets).requires_grad_(False)
+    parameters = [p for name in STAGE_PARTS[config.stage] for p in getattr(nets, name).parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    state = TrainState(nets, averaged, optimizer)
+    own = config.run / f"{config.stage}.pt"
+    if resume and own.exists():
+        _load(own, state, optimizer=True)
+    else:
+        for stage in BEFORE[config.stage]:
+            if (config.run / f"{stage}.pt").exists():
+                _load(config.run / f"{stage}.pt", state, optimizer=False)
+                break
+    if config.stage == "denoise":  # build on the averaged, frozen first stage
+        for name in STAGE_PARTS["warp"]:
+            getattr(nets, name).load_state_dict(getattr(averaged, name).state_dict())
+            getattr(nets, name).requires_grad_(False).eval()
+    return state
+
+
+def _load(path: Path, state: TrainState, *, optimizer: bool) -> None:
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    state.nets.load_state_dict(saved["nets"])
+    state.averaged.load_state_dict(saved["averaged"])
+    if optimizer:
+        state.optimizer.load_state_dict(saved["optimizer"])
+        state.step = saved["step"]
+
+
+def _schedule(step: int, share: float) -> float:
+    """Linear warm-up over 50 steps, then a cosine from 1 to 0.02."""
+    return min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def _step(
+    config: TrainConfig, state: TrainState, batch: dict[str, torch.Tensor], generator: torch.Generator
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """One optimisation step; returns metrics and pictures."""
+    strength = min(1.0, state.step / FULL_AUGMENTATION_STEPS)
+    pictures: dict[str, torch.Tensor] = {}
+    if config.stage == "motion":
+        losses, _ = motion_step(state.nets, batch, generator, strength, config.bf16)
+        loss, metrics = total(losses), {k: v.item() for k, v in losses.items()}
+    elif config.stage == "warp":
+        loss, metrics, _, _, out = warp_step(state.nets, batch, generator, strength, config.bf16)
+        pictures = _warp_pictures(batch, out.flow.detach(), out.visibility_logits.detach())
+    else:
+        with torch.no_grad():
+            _, metrics, motion, features, out = warp_step(state.nets, batch, generator, 0.5, config.bf16)
+        loss, more, pictures = denoise_step(state.nets, batch, generator, motion, features, out, config.bf16)
+        metrics |= more
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+    if torch.isfinite(norm):
+        state.optimizer.step()
+    else:
+        logger.warning("step %d skipped: the gradient is not finite", state.step)
+    metrics["loss"] = loss.item()
+    named = {"source": batch["source"], "driver": batch["driver"], "target": batch["target"]}
+    return metrics, named | pictures
+
+
+def _warp_pictures(batch: dict[str, torch.Tensor], flow: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    from portrait_anim.models.lite.warp import warp
+
+    full = torch.nn.functional.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False)
+    seen = torch.nn.functional.interpolate(torch.sigmoid(logits), scale_factor=4)
+    return {"warped": warp(batch["source"], full), "visible": seen}
+
+
+@torch.no_grad()
+def _average(state: TrainState, decay: float) -> None:
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    for mean, value in zip(state.averaged.parameters(), state.nets.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for mean, value in zip(state.averaged.buffers(), state.nets.buffers(), strict=True):
+        mean.copy_(value)
+
+
+def _log(run: Path, row: dict[str, Any]) -> None:
+    rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(rounded) + "\n")
+
+
+def save_checkpoint(run: Path, stage: str, state: TrainState) -> Path:
+    """Write the state to `run/<stage>.pt`, replacing it in one move."""
+    path = run / f"{stage}.pt"
+    temporary = path.with_suffix(".tmp")
+    values = {
+        "nets": state.nets.state_dict(),
+        "averaged": state.averaged.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+    }
+    torch.save(values, temporary)
+    os.replace(temporary, path)
+    return path
+
+
+def write_sheet(path: Path, pictures: dict[str, torch.Tensor], rows: int = 8) -> None:
+    """Write a sheet with one sample per row and one column per picture, `(B, 3 or 1, S, S)` in [0, 1]."""
+    columns = [p[:rows].float().cpu().expand(-1, 3, -1, -1) for p in pictures.values()]
+    sheet = torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)  # (3, rows S, columns S)
+    array = (sheet.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(array).save(path)
+
+
+def export(run: Path, out: Path, half: bool = True) -> None:
+    """Save the averaged networks as diffusers folders.
+
+    Args:
+        run: Folder with `warp.pt` and, when stage 2 has begun, `denoise.pt`.
+        out: Folder to write; one sub-folder per module.
+        half: Store 16-bit weights.
+    """
+    path = run / "denoise.pt" if (run / "denoise.pt").exists() else run / "warp.pt"
+    averaged = LiteNetworks()
+    averaged.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["averaged"])
+    for name in ("motion_encoder", "reference_encoder", "warp_field", "denoiser"):
+        model = getattr(averaged, name)
+        (model.half() if half else model).save_pretrained(out / name)

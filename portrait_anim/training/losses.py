@@ -1,0 +1,139 @@
+"""Losses of the `lite` profile. All are means over the batch; distances in the image are in pixels at 256 px."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from portrait_anim.models.lite.motion_encoder import TOKEN_GROUPS, LiteMotionOutput
+from portrait_anim.models.lite.warp import LiteWarpOutput
+from portrait_anim.training.expressions import EXPRESSIONS, group_indices
+
+PIXELS = 128.0  # half the image side: image coordinates -> px at 256
+# Centres on the canonical face [10 cm] and radius of the parts that viewers look at.
+_PARTS = ((0.324, 0.347, 0.924, 0.16), (-0.324, 0.347, 0.924, 0.16), (0.0, -0.335, 1.11, 0.24))
+
+
+class AuxiliaryHeads(nn.Module):
+    """Linear probes from token groups to known causes; they train the latent and are dropped afterwards.
+
+    Args:
+        token_dim: Channels per motion token.
+    """
+
+    def __init__(self, token_dim: int = 16) -> None:
+        super().__init__()
+        self.expression = nn.ModuleDict()
+        for region, (first, last) in TOKEN_GROUPS.items():
+            width = len(group_indices(region)) if region != "gaze" else 2
+            self.expression[region] = nn.Linear((last - first) * token_dim, width)
+
+    def forward(self, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict `(B, 53)` coefficients (eyeLook* stay 0: gaze says it) and `(B, 2)` gaze [20 degrees]."""
+        coefficients = latent.new_zeros(latent.shape[0], len(EXPRESSIONS))
+        gaze = latent.new_zeros(latent.shape[0], 2)
+        for region, (first, last) in TOKEN_GROUPS.items():
+            out = self.expression[region](latent[:, first:last].flatten(1))
+            if region == "gaze":
+                gaze = out
+            else:
+                coefficients[:, group_indices(region)] = out
+        return coefficients, gaze
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MotionLabels:
+    """What a crop really shows: coefficients `(B, 53)`, gaze `(B, 2)` [deg], rotation and placement `(B, 3)`."""
+
+    expression: torch.Tensor
+    gaze: torch.Tensor
+    rotation: torch.Tensor
+    placement: torch.Tensor
+
+
+def expression_weights() -> torch.Tensor:
+    """Weight `(53,)` of each coefficient: more for blink, jaw, pucker, press and sideways motion; 0 for eyeLook*."""
+    strong = {"eyeBlink": 2.0, "jawOpen": 2.0, "mouthPucker": 2.0, "mouthFunnel": 1.5, "mouthPress": 1.5,
+              "mouthSmile": 1.5, "jawLeft": 1.5, "jawRight": 1.5, "mouthLeft": 1.5, "mouthRight": 1.5, "brow": 1.5,
+              "eyeLook": 0.0, "mouthRoll": 1.5}  # fmt: skip
+    return torch.tensor([next((v for k, v in strong.items() if n.startswith(k)), 1.0) for n in EXPRESSIONS])
+
+
+def motion_losses(out: LiteMotionOutput, heads: AuxiliaryHeads, labels: MotionLabels) -> dict[str, torch.Tensor]:
+    """Supervise a motion encoder with the causes of the render."""
+    coefficients, gaze = heads(out.latent)
+    weight = expression_weights().to(coefficients)
+    error = F.smooth_l1_loss(coefficients, labels.expression, beta=0.1, reduction="none")
+    return {
+        "expression": (error * weight).sum(1).mean(),
+        "gaze": F.smooth_l1_loss(gaze, labels.gaze / 20.0, beta=0.2),
+        "rotation": F.smooth_l1_loss(out.rotation, labels.rotation, beta=0.05),
+        "placement": F.smooth_l1_loss(out.placement, labels.placement, beta=0.05),
+    }
+
+
+def part_weight(canonical: torch.Tensor, mask: torch.Tensor, gain: float = 5.0) -> torch.Tensor:
+    """Weight map that favours eyes and mouth.
+
+    Args:
+        canonical: `(B, 3, h, w)` canonical positions [10 cm].
+        mask: `(B, 1, h, w)` 1 on the face mesh.
+        gain: Weight added at the centre of a part.
+
+    Returns:
+        `(B, 1, h, w)`: 1 off the face, 2 on it, up to 2 + gain at eyes and mouth.
+    """
+    weight = 1.0 + mask
+    for x, y, z, radius in _PARTS:
+        centre = canonical.new_tensor([x, y, z])[:, None, None]
+        distance = ((canonical - centre) ** 2).sum(1, keepdim=True)
+        weight = weight + gain * mask * torch.exp(-distance / (2 * (radius / 1.5) ** 2))
+    return weight
+
+
+def weighted_mean(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean of `value` `(B, C, h, w)` under `weight` `(B, 1, h, w)`; channels are summed first."""
+    return (value.sum(1, keepdim=True) * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def charbonnier(error: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Smooth absolute value, quadratic below `epsilon`."""
+    return torch.sqrt(error**2 + epsilon**2) - epsilon
+
+
+def warp_losses(
+    out: LiteWarpOutput, batch: dict[str, torch.Tensor], weight_source: torch.Tensor, weight_target: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Supervise forward map, backward flow and visibility.
+
+    Args:
+        out: Warp field.
+        batch: `forward`, `flow` `(B, 2, h, w)`, `forward_trust`, `visible` `(B, 1, h, w)` in [0, 1].
+        weight_source: Importance of portrait pixels `(B, 1, h, w)`.
+        weight_target: Importance of target pixels `(B, 1, h, w)`.
+    """
+    trusted = weight_source * (batch["forward_trust"] > 0.9) * (batch["forward"].abs() < 1.05).all(1, keepdim=True)
+    seen = weight_target * (batch["visible"] > 0.9)
+    forward = charbonnier((out.forward_map - batch["forward"]) * PIXELS, 0.5)
+    flow = charbonnier((out.flow - batch["flow"]) * PIXELS, 0.5)
+    return {
+        "forward": weighted_mean(forward, trusted),
+        "flow": weighted_mean(flow, seen),
+        "visibility": F.binary_cross_entropy_with_logits(out.visibility_logits, batch["visible"], weight=weight_target),
+    }
+
+
+def image_losses(prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Compare images `(B, 3, S, S)` in [-1, 1] under `weight` `(B, 1, S, S)`: colour and gradients at two scales."""
+    loss = {"colour": weighted_mean(charbonnier(prediction - target, 0.02), weight)}
+    edges = prediction.new_zeros(())
+    for scale in (1, 2, 4):
+        a, b = F.avg_pool2d(prediction, scale), F.avg_pool2d(target, scale)
+        w = F.avg_pool2d(weight, scale)
+        edges = edges + weighted_mean(charbonnier(a.diff(dim=-1) - b.diff(dim=-1), 0.02), w[..., 1:])
+        edges = edges + weighted_mean(charbonnier(a.diff(dim=-2) - b.diff(dim=-2), 0.02), w[..., 1:, :])
+    loss["edges"] = edges
+    return loss

@@ -1,0 +1,205 @@
+"""One training step of the `lite` profile: from a batch of samples to a loss and metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
+from portrait_anim.models.lite.geometry import euler_to_matrix
+from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
+from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
+from portrait_anim.models.lite.warp import HeadMotion, LiteWarpOutput, warp
+from portrait_anim.training import augment
+from portrait_anim.training.losses import (
+    PIXELS,
+    AuxiliaryHeads,
+    MotionLabels,
+    image_losses,
+    motion_losses,
+    part_weight,
+    warp_losses,
+    weighted_mean,
+)
+
+LOSS_WEIGHTS = {
+    "expression": 1.0, "gaze": 2.0, "rotation": 8.0, "placement": 8.0, "difference": 0.7, "agreement": 0.1,
+    "forward": 0.5, "flow": 0.5, "visibility": 0.3, "depth": 2.0, "canonical": 2.0,
+}  # fmt: skip
+
+
+class LiteNetworks(nn.Module):
+    """All modules of the profile plus the probes used in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.motion_encoder = LiteMotionEncoder()
+        self.reference_encoder = LiteReferenceEncoder()
+        self.warp_field = LiteWarpField()
+        self.denoiser = LiteDenoiser()
+        self.heads = AuxiliaryHeads()
+
+
+@dataclass(kw_only=True, slots=True)
+class StepResult:
+    """Loss to minimise and numbers to log; `pictures` are `(B, 3, S, S)` in [0, 1] for sample sheets."""
+
+    loss: torch.Tensor
+    metrics: dict[str, float]
+    pictures: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def prepare(batch: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Convert stored samples to floats at a quarter of the resolution and mirror half of them."""
+    images = ("source", "target", "driver", "visible", "forward_trust")
+    out = {
+        k: (v.float() / 255.0 if k in images else v.float() if v.is_floating_point() else v) for k, v in batch.items()
+    }
+    for key in ("flow", "forward", "visible", "forward_trust"):
+        out[key] = F.avg_pool2d(out[key], 2)
+    flip = torch.rand(len(out["source"]), generator=generator) < 0.5
+    return augment.mirror(out, flip)
+
+
+def head_motion(batch: dict[str, torch.Tensor]) -> HeadMotion:
+    """True rigid motion from source to target."""
+    source = euler_to_matrix(torch.deg2rad(batch["head_src"]))
+    target = euler_to_matrix(torch.deg2rad(batch["head_tgt"]))
+    return HeadMotion(
+        rotation=target @ source.transpose(1, 2),
+        anchor_source=augment.project(batch["anchor_src"]),
+        anchor_target=augment.project(batch["anchor_tgt"]),
+        scale=batch["anchor_src"][:, 2] / batch["anchor_tgt"][:, 2],
+    )
+
+
+def _encode(
+    nets: LiteNetworks, batch: dict[str, torch.Tensor], generator: torch.Generator, strength: float
+) -> tuple[LiteMotionOutput, MotionLabels]:
+    """Motion of driver, target and source crops, stacked `(3B, ...)` in that order, and their labels."""
+    crops = [
+        augment.motion_crops(batch[image], batch[f"anchor_{tag}"], batch[f"head_{tag}"], generator, jitter)
+        for image, tag, jitter in (("driver", "drv", 1.0), ("target", "tgt", 0.5), ("source", "src", 0.5))
+    ]
+    image = augment.photometric(torch.cat([c.image for c in crops]), generator, strength) * 2 - 1
+    out = nets.motion_encoder(image.contiguous(memory_format=torch.channels_last))
+    labels = MotionLabels(
+        expression=torch.cat([batch["expr_drv"], batch["expr_drv"], batch["expr_src"]]),
+        gaze=torch.cat([batch["gaze_drv"], batch["gaze_drv"], batch["gaze_src"]]),
+        rotation=torch.cat([c.rotation for c in crops]),
+        placement=torch.cat([c.placement for c in crops]),
+    )
+    return LiteMotionOutput(**{k: v.float() for k, v in out.items()}), labels
+
+
+def motion_step(
+    nets: LiteNetworks, batch: dict[str, torch.Tensor], generator: torch.Generator, strength: float, bf16: bool
+) -> tuple[dict[str, torch.Tensor], LiteMotionOutput]:
+    """Stage 0: the motion encoder alone, on labels, on differences within one person, and across people.
+
+    Returns:
+        Losses, and motion of driver, target and source crops stacked in that order.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        motion, labels = _encode(nets, batch, generator, strength)
+    driver, target, source = motion.latent.split(len(batch["source"]))
+    losses = motion_losses(motion, nets.heads, labels)
+    change, _ = nets.heads(target - source)
+    zero, _ = nets.heads(torch.zeros_like(source))
+    truth = batch["expr_drv"] - batch["expr_src"]
+    losses["difference"] = F.smooth_l1_loss(change - zero, truth, beta=0.1, reduction="none").sum(1).mean()
+    losses["agreement"] = F.mse_loss(driver, target) / (target.var().detach() + 1e-3)
+    return losses, motion
+
+
+def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Weighted sum of losses."""
+    return torch.stack([LOSS_WEIGHTS[k] * v for k, v in losses.items()]).sum()
+
+
+def warp_step(
+    nets: LiteNetworks, batch: dict[str, torch.Tensor], generator: torch.Generator, strength: float, bf16: bool
+) -> tuple[torch.Tensor, dict[str, float], LiteMotionOutput, LiteReferenceFeatures, LiteWarpOutput]:
+    """Stage 1: motion encoder, portrait geometry and warp field."""
+    size = len(batch["source"])
+    losses, motion = motion_step(nets, batch, generator, strength, bf16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        features = nets.reference_encoder((batch["source"] * 2 - 1).contiguous(memory_format=torch.channels_last))
+    features = LiteReferenceFeatures(**{k: v.float() for k, v in features.items()})
+    driver, target, source = motion.latent.split(size)
+    own = torch.rand(size, 1, 1, generator=generator) < 0.25  # sometimes drive with the person's own frame
+    shown = torch.where(own, target, driver)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        out = nets.warp_field(features, source, shown, head_motion(batch))
+    out = LiteWarpOutput(**{k: v.float() for k, v in out.items()})
+    mask = (batch["points"][:, 6:] > 0.99).float()
+    canonical = batch["points"][:, 3:6] / 10.0
+    weight_source = part_weight(canonical, mask)
+    weight_target = 1 + warp(weight_source - 1, batch["flow"].clamp(-2, 2))
+    losses |= warp_losses(out, batch, weight_source, weight_target)
+    depth = (-batch["points"][:, 2:3] + batch["anchor_src"][:, 2, None, None, None]) * augment.FOCAL
+    depth = depth / -batch["anchor_src"][:, 2, None, None, None]
+    losses["depth"] = weighted_mean((features.depth - depth).abs(), mask)
+    losses["canonical"] = weighted_mean((features.canonical - canonical).abs(), mask)
+    loss = total(losses)
+    metrics = {k: v.item() for k, v in losses.items()}
+    with torch.no_grad():
+        seen = (batch["visible"] > 0.9).float()
+        face = seen * (weight_target > 1.5)
+        for name, flow in (("epe", out.flow), ("epe_coarse", out.coarse_flow)):
+            error = ((flow - batch["flow"]) * PIXELS).norm(dim=1, keepdim=True)
+            metrics[name], metrics[f"{name}_face"] = (
+                weighted_mean(error, seen).item(),
+                weighted_mean(error, face).item(),
+            )
+    return loss, metrics, motion, features, out
+
+
+def denoise_step(
+    nets: LiteNetworks,
+    batch: dict[str, torch.Tensor],
+    generator: torch.Generator,
+    motion: LiteMotionOutput,
+    features: LiteReferenceFeatures,
+    field_out: LiteWarpOutput,
+    bf16: bool,
+) -> tuple[torch.Tensor, dict[str, float], dict[str, torch.Tensor]]:
+    """Stage 2: the denoiser on top of a warp that it does not change."""
+    size = len(batch["source"])
+    driver, _, source = (v.detach() for v in motion.latent.split(size))
+    full_flow = F.interpolate(field_out.flow.detach(), scale_factor=4, mode="bilinear", align_corners=False)
+    warped = warp(batch["source"] * 2 - 1, full_flow)
+    target = batch["target"] * 2 - 1
+    time = torch.where(torch.rand(size, generator=generator) < 0.5, 1.0, torch.rand(size, generator=generator))
+    noise = torch.randn(target.shape, generator=generator)
+    noisy = torch.lerp(target, noise, time[:, None, None, None])
+    visibility = torch.sigmoid(field_out.visibility_logits.detach())
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        out = nets.denoiser(
+            F.pixel_unshuffle(noisy, 4), time, F.pixel_unshuffle(warped, 4), visibility,
+            field_out.condition.detach(), torch.stack([driver, source], 1), features.context.detach(),
+        )  # fmt: skip
+    picture = F.pixel_shuffle(out.sample.float(), 4)
+    mask_logits = F.pixel_shuffle(out.mask_logits.float(), 4)
+    points = batch["points"]
+    weight_source = part_weight(points[:, 3:6] / 10.0, (points[:, 6:] > 0.99).float(), gain=4.0)
+    weight = 1 + warp(weight_source - 1, field_out.flow.detach())
+    weight = F.interpolate(weight, scale_factor=4, mode="bilinear", align_corners=False)
+    losses = image_losses(picture, target, weight)
+    visible = F.interpolate(batch["visible"], scale_factor=4, mode="bilinear", align_corners=False)
+    losses["mask"] = F.binary_cross_entropy_with_logits(mask_logits, 1 - visible)
+    loss = 2 * losses["colour"] + 2 * losses["edges"] + 0.1 * losses["mask"]
+    metrics = {k: v.item() for k, v in losses.items()}
+    with torch.no_grad():
+        metrics["l1"] = (picture - target).abs().mean().item() / 2
+        metrics["l1_warped"] = (warped - target).abs().mean().item() / 2
+        metrics["l1_still"] = (batch["source"] - batch["target"]).abs().mean().item()
+    pictures = {
+        "warped": warped / 2 + 0.5,
+        "mask": torch.sigmoid(mask_logits),
+        "output": picture.clamp(-1, 1) / 2 + 0.5,
+    }
+    return loss, metrics, pictures

@@ -1,0 +1,143 @@
+"""Transfer of motion from driver to portrait, options, motion files."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portrait_anim.errors import InputError
+from portrait_anim.models.lite.motion_encoder import TOKEN_GROUPS
+from portrait_anim.pipelines.motion import (
+    MotionSequence,
+    StillMotion,
+    best_matching_frame,
+    rotation_matrix,
+    scale_rotation,
+    smooth,
+    transfer,
+)
+from portrait_anim.pipelines.motion_file import load_motion, save_motion
+from portrait_anim.pipelines.options import AnimationOptions
+
+PLAIN = {"smoothing": 0.0}
+
+
+def sequence(length=12, seed=0):
+    rng = np.random.default_rng(seed)
+    wave = np.sin(np.linspace(0, 6, length))[:, None].astype(np.float32)
+    return MotionSequence(
+        latent=rng.normal(size=(1, 16, 16)).astype(np.float32) * wave[:, :, None],
+        rotation=wave * np.array([[0.3, 0.1, 0.05]], np.float32),
+        anchor=100 + 10 * wave * np.array([[1.0, 0.5]], np.float32),
+        scale=(50 + 2 * wave[:, 0]).astype(np.float32),
+        status=np.zeros(length, np.uint8),
+        fps=Fraction(25),
+    )
+
+
+def still(seed=1):
+    rng = np.random.default_rng(seed)
+    return StillMotion(
+        latent=0.1 * rng.normal(size=(16, 16)).astype(np.float32),
+        rotation=np.array([0.05, 0.0, 0.0], np.float32),
+        anchor=np.array([0.0, -0.1], np.float32),
+        scale=0.9,
+    )
+
+
+def test_the_matching_frame_shows_the_portrait_itself():
+    motion = sequence()
+    target = transfer(motion, still(), AnimationOptions(**PLAIN))
+    k = best_matching_frame(motion, still())
+    np.testing.assert_allclose(target.latent[k], still().latent, atol=1e-6)
+    np.testing.assert_allclose(target.rotation[k], np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(target.anchor[k], still().anchor, atol=1e-6)
+    assert target.scale[k] == pytest.approx(1)
+
+
+def test_absolute_motion_copies_the_latent():
+    motion = sequence()
+    target = transfer(motion, still(), AnimationOptions(motion="absolute", **PLAIN))
+    np.testing.assert_allclose(target.latent, motion.latent, atol=1e-5)
+    expected = rotation_matrix(motion.rotation) @ rotation_matrix(still().rotation).T
+    np.testing.assert_allclose(target.rotation, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"motion": "absolute"},
+        {"expression_gain": 2.0},
+        {"pose_gain": 0.5},
+        {"regions": ("mouth",)},
+        {"smoothing": 1.0},
+    ],
+)
+def test_every_motion_option_changes_the_result(change):
+    base = transfer(sequence(), still(), AnimationOptions(**PLAIN))
+    other = transfer(sequence(), still(), AnimationOptions(**{**PLAIN, **change}))
+    differs = [not np.allclose(getattr(base, n), getattr(other, n)) for n in ("latent", "rotation", "anchor", "scale")]
+    assert any(differs)
+
+
+def test_a_region_moves_only_its_own_tokens():
+    target = transfer(sequence(), still(), AnimationOptions(regions=("eyes",), **PLAIN))
+    moved = np.abs(target.latent - still().latent).max(axis=(0, 2)) > 1e-6
+    first, last = TOKEN_GROUPS["eyes"]
+    assert moved[first:last].all()
+    assert moved.sum() == last - first
+    np.testing.assert_allclose(target.rotation, np.broadcast_to(np.eye(3), (12, 3, 3)))
+
+
+@given(st.floats(-1.2, 1.2), st.floats(0, 2))
+def test_pose_gain_scales_the_angle(yaw, gain):
+    matrix = rotation_matrix(np.array([[yaw, 0, 0]], np.float32))
+    expected = rotation_matrix(np.array([[yaw * gain, 0, 0]], np.float32))
+    np.testing.assert_allclose(scale_rotation(matrix, gain), expected, atol=2e-3)
+
+
+def test_smoothing_keeps_constants_and_reduces_jitter():
+    values = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    assert np.abs(np.diff(smooth(values, 2.0), axis=0)).mean() < 0.5 * np.abs(np.diff(values, axis=0)).mean()
+    np.testing.assert_allclose(smooth(np.ones((5, 2), np.float32), 3.0), 1, atol=1e-6)
+
+
+def test_motion_file_round_trip(tmp_path):
+    motion = sequence()
+    save_motion(tmp_path / "m.safetensors", motion)
+    again = load_motion(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.latent, motion.latent)
+    assert again.fps == motion.fps
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
+def test_damaged_motion_files_are_refused(tmp_path, content):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="motion extract"):
+        load_motion(path)
+
+
+def test_motion_of_another_profile_is_refused(tmp_path):
+    save_motion(tmp_path / "m.safetensors", sequence(), profile="xportrait2")
+    with pytest.raises(InputError, match="profile 'lite'"):
+        load_motion(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"motion": "sideways"},
+        {"expression_gain": -1.0},
+        {"pose_gain": float("nan")},
+        {"num_steps": 0},
+        {"size_px": 250},
+        {"regions": ("ears",)},
+        {"seed": -1},
+    ],
+)
+def test_options_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match="must be"):
+        AnimationOptions(**bad)
