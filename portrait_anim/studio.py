@@ -158,7 +158,7 @@ def animate(
     start_s: float = 0.0,
     end_s: float | None = None,
     fps: Fraction | None = None,
-    portrait_frame: int = 0,
+    portrait_frame: int | None = None,
     compare: bool = False,
     sheet: PathLike | None = None,
     profile: str = "lite",
@@ -183,7 +183,7 @@ def animate(
         start_s: Start in the driving clip [s].
         end_s: End in the driving clip [s].
         fps: Output rate [1/s]; `None` keeps the driver's.
-        portrait_frame: Frame number when the portrait is a video.
+        portrait_frame: Frame number when the portrait is a video; `None` is the first.
         compare: Put source and driver beside the result.
         sheet: Contact sheet to write (PNG).
         profile: Model profile.
@@ -204,7 +204,7 @@ def animate(
     job = RenderJob(
         portrait=Path(portrait), driving=Path(driving), cameo=cameo, output=Path(output), grantee=grantee,
         purpose=purpose, context=context, audio=audio, start_s=start_s, end_s=end_s, fps=fps,
-        portrait_frame=portrait_frame, compare=compare, sheet=Path(sheet) if sheet else None, profile=profile,
+        portrait_frame=portrait_frame or 0, compare=compare, sheet=Path(sheet) if sheet else None, profile=profile,
     )  # fmt: skip
     with open_store(Path(home) if home else default_home()) as store:
         session = _Session(store, job, options or AnimationOptions(), on_progress, cancel, clock)
@@ -370,7 +370,7 @@ class _Session:
 
     def _permit_row_hash(self, permit: RenderPermit) -> str:
         with self.store.read() as connection:
-            return gate.issued_row(connection, self.store, permit).hash
+            return gate.issued_row(connection, self.store, permit).digest
 
     def _abort(self, permit: RenderPermit, error: BaseException, rendered_s: float) -> None:
         """Close the permit's record; the error that stopped the render is the one that the caller sees."""

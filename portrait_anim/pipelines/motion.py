@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from portrait_anim.errors import InputError
-from portrait_anim.models.lite.motion_encoder import TOKEN_GROUPS
+from portrait_anim.models.lite.expressions import TOKEN_GROUPS
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.types import Float32Array
 

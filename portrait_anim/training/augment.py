@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from portrait_anim.training.expressions import mirror_indices
+from portrait_anim.models.lite.expressions import mirror_indices
 
 FOCAL = 3000.0 / 448.0  # focal length of the renderer in half image sides
 EYE_DISTANCE_CM = 8.6  # outer eye corners, measured on the 774 adult portraits

@@ -15,16 +15,18 @@ from typing import Any
 import torch
 from PIL import Image
 
+from portrait_anim.errors import InputError
 from portrait_anim.training.recipes import TrainConfig
 from portrait_anim.training.shards import ShardDataset
 from portrait_anim.training.step import LiteNetworks, denoise_step, motion_step, prepare, total, warp_step
 from portrait_anim.types import Progress, ProgressCallback
+from portrait_anim.weights import WeightEntry, build_manifest
 
 logger = logging.getLogger(__name__)
 
 STAGE_PARTS = {
-    "motion": ("motion_encoder", "heads"),
-    "warp": ("motion_encoder", "reference_encoder", "warp_field", "heads"),
+    "motion": ("motion_encoder", "warp_field.heads"),
+    "warp": ("motion_encoder", "reference_encoder", "warp_field"),
     "denoise": ("denoiser",),
 }
 BEFORE = {"motion": ("warp",), "warp": ("motion",), "denoise": ("warp", "motion")}  # where a stage starts from
@@ -90,7 +92,7 @@ def train(config: TrainConfig, *, resume: bool = True, on_progress: ProgressCall
 def _start(config: TrainConfig, resume: bool) -> TrainState:
     nets = LiteNetworks().to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(nets).requires_grad_(False)
-    parameters = [p for name in STAGE_PARTS[config.stage] for p in getattr(nets, name).parameters()]
+    parameters = [p for name in STAGE_PARTS[config.stage] for p in nets.get_submodule(name).parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     state = TrainState(nets, averaged, optimizer)
     own = config.run / f"{config.stage}.pt"
@@ -198,17 +200,41 @@ def write_sheet(path: Path, pictures: dict[str, torch.Tensor], rows: int = 8) ->
     Image.fromarray(array).save(path)
 
 
-def export(run: Path, out: Path, half: bool = True) -> None:
-    """Save the averaged networks as diffusers folders.
+def export(run: Path, weights_folder: Path, profile: str = "lite") -> Path:
+    """Save the averaged networks as a pipeline with 16-bit weights and write the manifest.
 
     Args:
         run: Folder with `warp.pt` and, when stage 2 has begun, `denoise.pt`.
-        out: Folder to write; one sub-folder per module.
-        half: Store 16-bit weights.
+        weights_folder: Folder that holds `manifest.json`; the pipeline goes to its sub-folder `profile`.
+        profile: Profile that is trained here.
+
+    Returns:
+        The pipeline's folder.
+
+    Raises:
+        InputError: If there is no checkpoint.
     """
-    path = run / "denoise.pt" if (run / "denoise.pt").exists() else run / "warp.pt"
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+    path = next((run / f"{stage}.pt" for stage in ("denoise", "warp") if (run / f"{stage}.pt").exists()), None)
+    if path is None:
+        raise InputError(f"expected warp.pt or denoise.pt in {run}, found neither; train a stage first")
     averaged = LiteNetworks()
     averaged.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["averaged"])
-    for name in ("motion_encoder", "reference_encoder", "warp_field", "denoiser"):
-        model = getattr(averaged, name)
-        (model.half() if half else model).save_pretrained(out / name)
+    modules = {name: module.half() for name, module in averaged.named_children()}
+    folder = weights_folder / profile
+    PortraitAnimationPipeline(**modules, scheduler=FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
+    entries = [
+        WeightEntry(
+            file=file.relative_to(weights_folder).as_posix(),
+            licence="CC-BY-NC-SA-4.0" if file.suffix == ".safetensors" else "Apache-2.0",
+            source="trained by portrait_anim.training on rendered people who do not exist",
+            profile=profile,
+        )
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in (".safetensors", ".json")
+    ]
+    build_manifest(weights_folder, entries)
+    return folder

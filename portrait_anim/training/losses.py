@@ -6,42 +6,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from portrait_anim.models.lite.motion_encoder import TOKEN_GROUPS, LiteMotionOutput
+from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads
+from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.warp import LiteWarpOutput
-from portrait_anim.training.expressions import EXPRESSIONS, group_indices
 
 PIXELS = 128.0  # half the image side: image coordinates -> px at 256
 # Centres on the canonical face [10 cm] and radius of the parts that viewers look at.
 _PARTS = ((0.324, 0.347, 0.924, 0.16), (-0.324, 0.347, 0.924, 0.16), (0.0, -0.335, 1.11, 0.24))
-
-
-class AuxiliaryHeads(nn.Module):
-    """Linear probes from token groups to known causes; they train the latent and are dropped afterwards.
-
-    Args:
-        token_dim: Channels per motion token.
-    """
-
-    def __init__(self, token_dim: int = 16) -> None:
-        super().__init__()
-        self.expression = nn.ModuleDict()
-        for region, (first, last) in TOKEN_GROUPS.items():
-            width = len(group_indices(region)) if region != "gaze" else 2
-            self.expression[region] = nn.Linear((last - first) * token_dim, width)
-
-    def forward(self, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predict `(B, 53)` coefficients (eyeLook* stay 0: gaze says it) and `(B, 2)` gaze [20 degrees]."""
-        coefficients = latent.new_zeros(latent.shape[0], len(EXPRESSIONS))
-        gaze = latent.new_zeros(latent.shape[0], 2)
-        for region, (first, last) in TOKEN_GROUPS.items():
-            out = self.expression[region](latent[:, first:last].flatten(1))
-            if region == "gaze":
-                gaze = out
-            else:
-                coefficients[:, group_indices(region)] = out
-        return coefficients, gaze
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,15 +28,17 @@ class MotionLabels:
 
 def expression_weights() -> torch.Tensor:
     """Weight `(53,)` of each coefficient: more for blink, jaw, pucker, press and sideways motion; 0 for eyeLook*."""
-    strong = {"eyeBlink": 2.0, "jawOpen": 2.0, "mouthPucker": 2.0, "mouthFunnel": 1.5, "mouthPress": 1.5,
-              "mouthSmile": 1.5, "jawLeft": 1.5, "jawRight": 1.5, "mouthLeft": 1.5, "mouthRight": 1.5, "brow": 1.5,
-              "eyeLook": 0.0, "mouthRoll": 1.5}  # fmt: skip
+    strong = {
+        "eyeBlink": 6.0, "eyeWide": 2.0, "eyeSquint": 1.5, "eyeLook": 0.0, "brow": 1.5, "jaw": 1.7,
+        "mouthPucker": 2.0, "mouthFunnel": 1.5, "mouthPress": 1.5, "mouthSmile": 1.5, "mouthLeft": 1.5,
+        "mouthRight": 1.5, "mouthRoll": 1.5,
+    }  # fmt: skip
     return torch.tensor([next((v for k, v in strong.items() if n.startswith(k)), 1.0) for n in EXPRESSIONS])
 
 
-def motion_losses(out: LiteMotionOutput, heads: AuxiliaryHeads, labels: MotionLabels) -> dict[str, torch.Tensor]:
+def motion_losses(out: LiteMotionOutput, heads: ExpressionHeads, labels: MotionLabels) -> dict[str, torch.Tensor]:
     """Supervise a motion encoder with the causes of the render."""
-    coefficients, gaze = heads(out.latent)
+    coefficients, gaze = heads(out.latent).split([53, 2], dim=1)
     weight = expression_weights().to(coefficients)
     error = F.smooth_l1_loss(coefficients, labels.expression, beta=0.1, reduction="none")
     return {

@@ -16,8 +16,8 @@ from portrait_anim.models.lite.warp import HeadMotion, LiteWarpOutput, warp
 from portrait_anim.training import augment
 from portrait_anim.training.losses import (
     PIXELS,
-    AuxiliaryHeads,
     MotionLabels,
+    expression_weights,
     image_losses,
     motion_losses,
     part_weight,
@@ -26,13 +26,13 @@ from portrait_anim.training.losses import (
 )
 
 LOSS_WEIGHTS = {
-    "expression": 1.0, "gaze": 2.0, "rotation": 8.0, "placement": 8.0, "difference": 0.7, "agreement": 0.1,
+    "expression": 1.0, "gaze": 10.0, "rotation": 8.0, "placement": 8.0, "difference": 0.7, "agreement": 0.1,
     "forward": 0.5, "flow": 0.5, "visibility": 0.3, "depth": 2.0, "canonical": 2.0,
 }  # fmt: skip
 
 
 class LiteNetworks(nn.Module):
-    """All modules of the profile plus the probes used in training."""
+    """All modules of the profile."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,6 @@ class LiteNetworks(nn.Module):
         self.reference_encoder = LiteReferenceEncoder()
         self.warp_field = LiteWarpField()
         self.denoiser = LiteDenoiser()
-        self.heads = AuxiliaryHeads()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,6 +94,12 @@ def _encode(
     return LiteMotionOutput(**{k: v.float() for k, v in out.items()}), labels
 
 
+def true_change(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Change of the 55 coefficients from source to target `(B, 55)`, eyeLook* left to gaze."""
+    expression = (batch["expr_drv"] - batch["expr_src"]) * (expression_weights() > 0)
+    return torch.cat([expression, (batch["gaze_drv"] - batch["gaze_src"]) / 20.0], dim=1)
+
+
 def motion_step(
     nets: LiteNetworks, batch: dict[str, torch.Tensor], generator: torch.Generator, strength: float, bf16: bool
 ) -> tuple[dict[str, torch.Tensor], LiteMotionOutput]:
@@ -106,11 +111,11 @@ def motion_step(
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         motion, labels = _encode(nets, batch, generator, strength)
     driver, target, source = motion.latent.split(len(batch["source"]))
-    losses = motion_losses(motion, nets.heads, labels)
-    change, _ = nets.heads(target - source)
-    zero, _ = nets.heads(torch.zeros_like(source))
+    losses = motion_losses(motion, nets.warp_field.heads, labels)
+    heads = nets.warp_field.heads
+    change = (heads(target) - heads(source))[:, :53]
     truth = batch["expr_drv"] - batch["expr_src"]
-    losses["difference"] = F.smooth_l1_loss(change - zero, truth, beta=0.1, reduction="none").sum(1).mean()
+    losses["difference"] = F.smooth_l1_loss(change, truth, beta=0.1, reduction="none").sum(1).mean()
     losses["agreement"] = F.mse_loss(driver, target) / (target.var().detach() + 1e-3)
     return losses, motion
 
@@ -132,8 +137,12 @@ def warp_step(
     driver, target, source = motion.latent.split(size)
     own = torch.rand(size, 1, 1, generator=generator) < 0.25  # sometimes drive with the person's own frame
     shown = torch.where(own, target, driver)
+    # Half of the samples move by the true coefficients: the basis learns from clean causes.
+    taught = torch.rand(size, 1, generator=generator) < 0.5
+    heads = nets.warp_field.heads
+    change = torch.where(taught, true_change(batch), heads(shown) - heads(source))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        out = nets.warp_field(features, source, shown, head_motion(batch))
+        out = nets.warp_field(features, source, shown, head_motion(batch), change)
     out = LiteWarpOutput(**{k: v.float() for k, v in out.items()})
     mask = (batch["points"][:, 6:] > 0.99).float()
     canonical = batch["points"][:, 3:6] / 10.0

@@ -14,11 +14,6 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import BatchNormBlock, down_block
-from portrait_anim.types import Region
-
-# Which tokens carry which part of the face. Training supervises each group with its own linear
-# probe only, so exchanging a group between two latents exchanges that part of the expression.
-TOKEN_GROUPS: dict[Region, tuple[int, int]] = {"mouth": (0, 9), "eyes": (9, 12), "brows": (12, 14), "gaze": (14, 16)}
 
 
 @dataclass

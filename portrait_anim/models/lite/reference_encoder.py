@@ -18,6 +18,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import ResidualBlock
+from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS
 
 
 @dataclass
@@ -60,7 +61,7 @@ class LiteReferenceEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self,
         channels: tuple[int, int, int, int, int] = (16, 40, 80, 128, 160),
         appearance_dim: int = 24,
-        basis_size: int = 40,
+        basis_size: int = NUM_COEFFICIENTS,
     ) -> None:
         super().__init__()
         c2, c4, c8, c16, c32 = channels

@@ -19,6 +19,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import ResidualBlock
+from portrait_anim.models.lite.expressions import ExpressionHeads
 from portrait_anim.models.lite.geometry import move_points, pixel_grid, splat_backward_map
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
 
@@ -65,26 +66,24 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Flow and visibility from portrait geometry, two motion latents and head motion.
 
     Args:
-        latent_dim: Width of a flattened motion latent, L * C.
+        num_tokens: Tokens L of a motion latent.
+        token_dim: Channels C of a token.
         appearance_dim: Channels of the reference encoder's appearance features.
-        basis_size: Number of expression coefficients K.
         channels: Widths of the correction network at 1/4, 1/8 and 1/16 of the crop.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        latent_dim: int = 256,
+        num_tokens: int = 16,
+        token_dim: int = 16,
         appearance_dim: int = 24,
-        basis_size: int = 40,
         channels: tuple[int, int, int] = (32, 64, 96),
     ) -> None:
         super().__init__()
         c4, c8, c16 = channels
-        self.to_coefficients = nn.Sequential(
-            nn.Linear(latent_dim, 128), nn.SiLU(), nn.Linear(128, basis_size, bias=False)
-        )
-        self.linear_coefficients = nn.Linear(latent_dim, basis_size, bias=False)
+        self.heads = ExpressionHeads(token_dim)
+        latent_dim = num_tokens * token_dim
         self.embed = nn.Sequential(nn.Linear(2 * latent_dim, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU())
         self.conv_in = nn.Conv2d(appearance_dim + 8, c4, 3, padding=1)
         self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
@@ -97,18 +96,13 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(self.to_flow.weight)
         nn.init.zeros_(self.to_flow.bias)  # type: ignore[arg-type]
 
-    def coefficients(self, latent: torch.Tensor) -> torch.Tensor:
-        """Expression coefficients `(B, K)` of motion latents `(B, L, C)`; only differences have a meaning."""
-        flat = latent.flatten(1)
-        out: torch.Tensor = self.to_coefficients(flat) + self.linear_coefficients(flat)
-        return out
-
     def forward(
         self,
         features: LiteReferenceFeatures,
         latent_source: torch.Tensor,
         latent_target: torch.Tensor,
         head: HeadMotion,
+        change: torch.Tensor | None = None,
     ) -> LiteWarpOutput:
         """Compute the backward flow of one frame per batch element.
 
@@ -117,11 +111,13 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             latent_source: Motion latent of the portrait `(B, L, C)`.
             latent_target: Motion latent to show `(B, L, C)`.
             head: Rigid head motion.
+            change: True change of the coefficients `(B, K)` for training; `None` reads it from the latents.
 
         Returns:
             Flow, visibility and warped features.
         """
-        change = self.coefficients(latent_target) - self.coefficients(latent_source)  # (B, K)
+        if change is None:
+            change = self.heads(latent_target) - self.heads(latent_source)  # (B, K)
         offset = torch.einsum("bk,bkchw->bchw", change, features.basis)
         geometry = torch.cat([features.depth, offset, features.rigidity, features.canonical], dim=1)
         fine = F.interpolate(geometry, scale_factor=2, mode="bilinear", align_corners=False)

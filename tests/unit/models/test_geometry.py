@@ -41,7 +41,13 @@ def move(depth, rotation=None, shift=0.0, scale=1.0):
     zero = torch.zeros(1, 2)
     rotation = torch.eye(3)[None] if rotation is None else rotation
     return move_points(
-        depth, torch.zeros(1, 3, size, size), torch.ones_like(depth), rotation, zero, zero + shift, torch.tensor([scale])
+        depth,
+        torch.zeros(1, 3, size, size),
+        torch.ones_like(depth),
+        rotation,
+        zero,
+        zero + shift,
+        torch.tensor([scale]),
     )
 
 

@@ -7,8 +7,8 @@ from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceE
 from portrait_anim.models.lite.warp import HeadMotion
 
 TINY_MOTION = {"sample_size": 32, "channels": (8, 8, 16), "blocks": (0, 1, 1)}
-TINY_REFERENCE = {"channels": (8, 16, 16, 16, 24), "appearance_dim": 8, "basis_size": 6}
-TINY_WARP = {"appearance_dim": 8, "basis_size": 6, "channels": (8, 16, 16)}
+TINY_REFERENCE = {"channels": (8, 16, 16, 16, 24), "appearance_dim": 8}
+TINY_WARP = {"appearance_dim": 8, "channels": (8, 16, 16)}
 TINY_DENOISER = {"condition_dim": 16, "channels": (16, 16, 32), "context_dim": 16}
 
 
@@ -46,7 +46,7 @@ def test_motion_encoder_refuses_another_size():
 def test_reference_features_have_a_quarter_of_the_resolution(sample):
     features = build(LiteReferenceEncoder, TINY_REFERENCE)(sample)
     assert features.depth.shape == (2, 1, 16, 16)
-    assert features.basis.shape == (2, 6, 3, 16, 16)
+    assert features.basis.shape == (2, 55, 3, 16, 16)
     assert features.context.shape == (2, 16, 4, 4)
     assert features.rigidity.min() >= 0
     assert features.rigidity.max() <= 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portrait_anim.errors import InputError
-from portrait_anim.models.lite.motion_encoder import TOKEN_GROUPS
+from portrait_anim.models.lite.expressions import TOKEN_GROUPS
 from portrait_anim.pipelines.motion import (
     MotionSequence,
     StillMotion,

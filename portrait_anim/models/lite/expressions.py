@@ -1,8 +1,20 @@
-"""Order and grouping of the 53 expression coefficients of ICT-FaceKit (Li et al. 2020) that supervise training."""
+"""The language between motion tokens and face geometry: 53 expression coefficients and gaze.
+
+Names and order are those of ICT-FaceKit (Li et al. 2020), whose coefficients supervise training.
+"""
 
 from __future__ import annotations
 
+import torch
+from torch import nn
+
 from portrait_anim.types import Region
+
+# Which tokens carry which part of the face. Training supervises each group with its own linear
+# probe only, so exchanging a group between two latents exchanges that part of the expression.
+TOKEN_GROUPS: dict[Region, tuple[int, int]] = {"mouth": (0, 9), "eyes": (9, 12), "brows": (12, 14), "gaze": (14, 16)}
+
+NUM_COEFFICIENTS = 55  # 53 expressions, then gaze right and down [20 degrees]
 
 EXPRESSIONS: tuple[str, ...] = tuple(
     [
@@ -83,3 +95,29 @@ def mirror_indices() -> list[int]:
     }  # fmt: skip
     partner = [names.get(n, n[:-2] + swap[n[-2:]] if n[-2:] in swap else n) for n in EXPRESSIONS]
     return [EXPRESSIONS.index(n) for n in partner]
+
+
+class ExpressionHeads(nn.Module):
+    """Linear maps from token groups to what they mean; each group sees only its own tokens.
+
+    Because the maps are linear, differences of latents are differences of coefficients, and exchanging a token group
+    exchanges that part of the expression and nothing else.
+
+    Args:
+        token_dim: Channels per motion token.
+    """
+
+    def __init__(self, token_dim: int = 16) -> None:
+        super().__init__()
+        self.expression = nn.ModuleDict()
+        for region, (first, last) in TOKEN_GROUPS.items():
+            width = len(group_indices(region)) if region != "gaze" else 2
+            self.expression[region] = nn.Linear((last - first) * token_dim, width)
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        """Map latents `(B, L, C)` to `(B, 55)`; the eyeLook* columns stay 0 because gaze says it."""
+        out = latent.new_zeros(latent.shape[0], NUM_COEFFICIENTS)
+        for region, (first, last) in TOKEN_GROUPS.items():
+            columns = group_indices(region) if region != "gaze" else [53, 54]
+            out[:, columns] = self.expression[region](latent[:, first:last].flatten(1)).to(out.dtype)
+        return out

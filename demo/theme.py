@@ -1,0 +1,119 @@
+"""How the page looks: colours, system fonts, and the few lines of script that run the countdown.
+
+Everything is inside the page; nothing is fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
+MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
+
+
+def make_theme() -> Any:
+    """The theme: one accent colour, quiet greys, fonts of the system."""
+    return gr.themes.Base(
+        primary_hue="emerald",
+        secondary_hue="emerald",
+        neutral_hue="slate",
+        radius_size="lg",
+        font=FONTS,
+        font_mono=MONO_FONTS,
+    ).set(
+        body_background_fill="*neutral_100",
+        block_background_fill="white",
+        block_border_width="1px",
+        block_label_background_fill="white",
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+        block_title_text_color="*neutral_700",
+        block_label_text_color="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_text_color="white",
+        button_large_text_weight="600",
+        body_background_fill_dark="*neutral_950",
+        block_background_fill_dark="*neutral_900",
+        block_label_background_fill_dark="*neutral_900",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+    )
+
+
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; padding: 16px !important; }
+.card .html-container, #title .html-container { padding: 0 !important; }
+.card .block:has(> .html-container > .prose:empty) { display: none; }
+.gradio-container .prose, .gradio-container .html-container { font-size: 15px; line-height: 1.5; }
+#title h1 { font-size: 1.7rem; margin: 4px 0 2px; }
+#title p { margin: 0 0 4px; color: var(--body-text-color-subdued); }
+.card { background: var(--block-background-fill); border: 1px solid var(--border-color-primary);
+  border-radius: 14px; padding: 16px !important; gap: 12px; }
+.card h2 { font-size: 1.12rem; margin: 0; display: flex; align-items: center; gap: 10px; }
+.card h2 .number { flex: none; width: 28px; height: 28px; border-radius: 50%; display: inline-flex;
+  align-items: center; justify-content: center; background: var(--primary-700); color: white; font-size: .95rem; }
+.card h3 { font-size: 1rem; margin: 4px 0 0; }
+.dim { color: var(--body-text-color-subdued); }
+.note { padding: 9px 12px; border-radius: 8px; border-left: 4px solid; margin: 2px 0; overflow-wrap: anywhere; }
+.note.info { background: #eff6ff; border-color: #3b82f6; color: #1e3a5f; }
+.note.good { background: #ecfdf5; border-color: #059669; color: #064e3b; }
+.note.bad { background: #fef2f2; border-color: #dc2626; color: #7f1d1d; }
+.note.wait { background: #fffbeb; border-color: #d97706; color: #713f12; }
+.dark .note.info { background: #172a45; color: #dbeafe; }
+.dark .note.good { background: #06281f; color: #d1fae5; }
+.dark .note.bad { background: #3b1214; color: #fee2e2; }
+.dark .note.wait { background: #35240a; color: #fef3c7; }
+.challenge ol { margin: 8px 0 8px 4px; padding-left: 22px; font-size: 1.05rem; }
+.challenge li { margin: 4px 0; }
+.countdown { font-variant-numeric: tabular-nums; font-size: 1.1rem; }
+.countdown.over { color: #dc2626; }
+.checks, .findings { list-style: none; padding: 0 !important; margin: 6px 0; }
+.checks li { display: flex; gap: 10px; padding: 5px 0; border-bottom: 1px solid var(--border-color-primary); }
+.checks .pass b { color: #059669; } .checks .fail b { color: #dc2626; }
+.findings li { padding: 5px 0 5px 14px; position: relative; overflow-wrap: anywhere; }
+.findings li::before { content: "•"; position: absolute; left: 0; color: var(--primary-600); }
+.scroll { overflow-x: auto; }
+table.grants { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0; }
+table.grants th, table.grants td { text-align: left; padding: 6px 8px; border-bottom: 1px solid
+  var(--border-color-primary); white-space: nowrap; }
+table.grants td:first-child { white-space: normal; min-width: 110px; }
+table.grants tr.off td { color: var(--body-text-color-subdued); }
+table.grants tr.on b { color: #059669; }
+.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 14px; margin: 6px 0; font-size: 14px; }
+.facts dt { color: var(--body-text-color-subdued); } .facts dd { margin: 0; overflow-wrap: anywhere; }
+.progress { height: 10px; border-radius: 5px; background: var(--neutral-200); overflow: hidden; margin-top: 6px; }
+.dark .progress { background: var(--neutral-700); }
+.progress .bar { height: 100%; background: var(--primary-600); transition: width .25s linear; }
+.progress .busy { opacity: .5; animation: busy 1.4s ease-in-out infinite alternate; }
+@keyframes busy { from { opacity: .2; } to { opacity: .7; } }
+@media (prefers-reduced-motion: reduce) { .progress .busy { animation: none; } }
+.progress-line { display: flex; gap: 8px; margin: 6px 0 0; font-variant-numeric: tabular-nums; }
+.progress-line .dim { margin-left: auto; }
+button:focus-visible { outline: 3px solid var(--primary-400); outline-offset: 2px; }
+button[aria-label="Trim video to selection"] { display: none; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 4px !important; }
+  .gradio-container main { padding: 6px 4px !important; }
+  .card { padding: 12px !important; border-radius: 10px; }
+  .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: 6px; }
+}
+"""
+
+SCRIPT = """
+() => {
+  const show = () => {
+    for (const place of document.querySelectorAll('.countdown[data-deadline]')) {
+      const left = Math.round(Number(place.dataset.deadline) - Date.now() / 1000);
+      place.classList.toggle('over', left <= 0);
+      place.textContent = left > 0
+        ? Math.floor(left / 60) + ':' + String(left % 60).padStart(2, '0')
+        : 'over; issue a new challenge';
+    }
+  };
+  setInterval(show, 500);
+}
+"""

@@ -1,0 +1,144 @@
+"""Options that several commands share, each defined once, and the choices of one animation as command line options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import platformdirs
+import typer
+
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.types import ALL_REGIONS, Region
+
+HOME_VARIABLE: Final = "PORTRAIT_ANIM_HOME"
+OPERATOR: Final = "operator"
+
+DEFAULTS: Final = AnimationOptions()
+"""Where every default of the command line comes from."""
+
+_RATE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6}|/\d{1,6})?")
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def default_home() -> Path:
+    """Return the folder of cameos, grants, ledger and keys that is used when none is named."""
+    return platformdirs.user_data_path("portrait_anim")
+
+
+def parse_rate(text: str) -> Fraction:
+    """Read a frame rate such as `25`, `29.97` or `30000/1001`.
+
+    Raises:
+        typer.BadParameter: If it is none, or not above 0 and at most 240.
+    """
+    try:
+        rate = Fraction(text.strip()) if _RATE.fullmatch(text.strip()) else Fraction(0)
+    except ZeroDivisionError:
+        rate = Fraction(0)
+    if not 0 < rate <= 240:
+        raise typer.BadParameter(f"expected a frame rate above 0 and up to 240, such as 25 or 30000/1001; got {text!r}")
+    return rate
+
+
+def parse_regions(text: str) -> tuple[Region, ...]:
+    """Read a list of face regions such as `mouth,eyes`.
+
+    Raises:
+        typer.BadParameter: If a region is unknown or none is given.
+    """
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in ALL_REGIONS]
+    if unknown or not names:
+        raise typer.BadParameter(f"expected regions among {', '.join(ALL_REGIONS)}; got {text!r}")
+    return tuple(region for region in ALL_REGIONS if region in names)
+
+
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """Read when something ends: a span such as `30d`, or a date or time in ISO 8601 (UTC unless it says otherwise).
+
+    Args:
+        text: What the user wrote.
+        now: Current time, timezone-aware.
+
+    Raises:
+        typer.BadParameter: If it is neither.
+    """
+    span = _SPAN.fullmatch(text.strip().lower())
+    try:
+        if span is not None:
+            return now + timedelta(seconds=float(span[1]) * _UNITS_S[span[2]])
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(f"expected a span such as 30d, or a date such as 2030-01-31; got {text!r}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn the library's `ValueError` about a value the user typed into a usage error.
+
+    Raises:
+        typer.BadParameter: With the library's message.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def animation_options(**choices: Any) -> AnimationOptions:
+    """Build the options of one animation; a value out of range is a usage error that names the option.
+
+    Args:
+        choices: Fields of `AnimationOptions`; `None` means the default.
+
+    Raises:
+        typer.BadParameter: If a value is out of range.
+    """
+    with usage_errors():
+        return AnimationOptions(**{name: value for name, value in choices.items() if value is not None})
+
+
+Home = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar=HOME_VARIABLE,
+        default_factory=default_home,
+        show_default="the user's data folder",
+        help="Folder of cameos, grants, ledger and keys.",
+        rich_help_panel="General",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Write the result as JSON to standard output.", rich_help_panel="General")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)]
+Rate = Annotated[
+    Fraction | None,
+    typer.Option(
+        "--fps", parser=parse_rate, metavar="RATE", help="Frame rate of the result.", show_default="the driver's"
+    ),
+]
+Regions = Annotated[
+    Any,
+    typer.Option(
+        "--regions", parser=parse_regions, metavar="LIST", help="Parts that follow the driver, with commas.",
+        show_default=",".join(DEFAULTS.regions),
+    ),
+]
+Grantee = Annotated[str, typer.Option(help="Who renders, as named in the grant.", rich_help_panel="Consent")]
+Purpose = Annotated[str, typer.Option(help="What for, as named in the grant.", rich_help_panel="Consent")]
+Face = Annotated[
+    str | None,
+    typer.Option(
+        metavar="largest|left|right|N", help="Which face, when there are several.", show_default="the only one"
+    ),
+]

@@ -1,0 +1,173 @@
+"""The rule: request, cameo, grants and use so far give a decision. Pure; what is not allowed is denied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from portrait_anim.consent.matching import MatchPolicy, matches
+from portrait_anim.consent.records import (
+    ANY,
+    Cameo,
+    Decision,
+    DecisionReason,
+    Grant,
+    RenderRequest,
+    Usage,
+    duration_ms,
+    utc,
+)
+
+# Checks of one grant in the order they are made; among several grants the one that passes most is reported.
+_ORDER: tuple[DecisionReason, ...] = (
+    "wrong_grantee",
+    "revoked",
+    "expired",
+    "wrong_purpose",
+    "wrong_context",
+    "too_long",
+    "used_up",
+    "allowed",
+)
+
+
+def decide(
+    request: RenderRequest,
+    cameo: Cameo | None,
+    grants: Iterable[Grant],
+    now: datetime,
+    used: Mapping[str, Usage],
+    *,
+    match: MatchPolicy | None = None,
+    protected: Sequence[Cameo] = (),
+) -> Decision:
+    """Decide whether one render may start.
+
+    Args:
+        request: What is asked.
+        cameo: The cameo asked for, or `None` when there is none with that id.
+        grants: Grants of that cameo; grants of others are ignored.
+        now: Current time, timezone-aware.
+        used: Use so far by grant id; a grant that is not in it is unused.
+        match: How alike the portrait must be to the enrolled person.
+        protected: Enrolled real people whose faces a fictional cameo must not show.
+
+    Returns:
+        The decision; never an exception for a refusal.
+
+    Raises:
+        ValueError: If `now` has no timezone.
+    """
+    now = utc(now)
+    match = match or MatchPolicy()
+    if cameo is None or cameo.id != request.cameo_id:
+        return _deny("no_cameo", f"there is no cameo {request.cameo_id}; `cameo list` shows the enrolled ones")
+    if cameo.status != "active":
+        return _deny("deleted", f"the owner deleted cameo {cameo.id}; it cannot be used any more")
+    mismatch = _portrait_mismatch(request, cameo, match, protected)
+    if mismatch:
+        return _deny("portrait_mismatch", mismatch)
+    nearest: Decision | None = None
+    for grant in grants:
+        if grant.cameo_id != cameo.id:
+            continue
+        decision = _judge(request, grant, now, used.get(grant.id, Usage()))
+        if decision.allowed:
+            return decision
+        if nearest is None or _ORDER.index(decision.reason) > _ORDER.index(nearest.reason):
+            nearest = decision
+    if nearest is None:
+        return _deny("no_grant", f"the owner of cameo {cameo.id} granted nothing; ask for a grant (`cameo grant`)")
+    return nearest
+
+
+def _portrait_mismatch(
+    request: RenderRequest, cameo: Cameo, match: MatchPolicy, protected: Sequence[Cameo]
+) -> str | None:
+    """Say why the portrait is not the cameo's person, or `None` when it is."""
+    face = request.portrait_embedding
+    known = cameo.portrait_digest != "" and request.portrait_digest == cameo.portrait_digest
+    if not known:
+        if face is None:
+            return (
+                f"the portrait is not the enrolled picture of cameo {cameo.id} and no face could be "
+                "measured on it; "
+                "use the enrolled portrait or another clear photo of the same person"
+            )
+        alike = matches(face, cameo.embeddings, match)
+        if alike is None:
+            return (
+                f"the portrait was measured with {face.backend}, cameo {cameo.id} was enrolled with another "
+                "face model; "
+                "use the enrolled portrait, or enrol again with this face model"
+            )
+        if not alike:
+            return f"the portrait does not show the person of cameo {cameo.id}; use a portrait of that person"
+    if cameo.kind == "fictional":
+        for person in protected:
+            if person.kind != "real" or person.status != "active" or person.id == cameo.id:
+                continue
+            alike = None if face is None else matches(face, person.embeddings, match)
+            if alike is not False:
+                return (
+                    f"fictional cameo {cameo.id} shows, or cannot be told from, an enrolled real person; "
+                    "only that person can allow it"
+                )
+    return None
+
+
+def _judge(request: RenderRequest, grant: Grant, now: datetime, used: Usage) -> Decision:
+    """Check one grant against the request."""
+    length_ms, limit_ms = duration_ms(request.duration_s), round(grant.max_seconds * 1000)
+    contexts = grant.allowed_contexts
+    purpose_fits = bool(grant.purpose) and grant.purpose in (ANY, request.purpose)
+    checks: tuple[tuple[DecisionReason, bool, str], ...] = (
+        (
+            "wrong_grantee",
+            bool(grant.grantee) and request.grantee == grant.grantee,
+            f"no grant names {request.grantee!r}; ask the owner for a grant",
+        ),
+        ("revoked", grant.revoked_at is None, "the owner revoked the grant; ask for a new one"),
+        (
+            "expired",
+            utc(grant.created) <= now < utc(grant.expires),
+            f"the grant holds from {grant.created.isoformat()} until {grant.expires.isoformat()}, "
+            f"it is {now.isoformat()}; ask for a new one or correct the clock",
+        ),
+        (
+            "wrong_purpose",
+            purpose_fits and (grant.commercial or not request.commercial),
+            f"the grant is for {_kind_of_use(grant.commercial)} {grant.purpose!r}, asked was "
+            f"{_kind_of_use(request.commercial)} {request.purpose!r}; name the granted purpose or ask for "
+            "another grant",
+        ),
+        (
+            "wrong_context",
+            ANY in contexts or (request.context != "" and request.context in contexts),
+            f"the grant allows the contexts {', '.join(contexts) or 'none'}, asked was {request.context!r}; "
+            "ask for a grant that includes it",
+        ),
+        (
+            "too_long",
+            length_ms <= limit_ms,
+            f"{request.duration_s:g} s were asked, the grant allows {grant.max_seconds:g} s in all; make it shorter",
+        ),
+        (
+            "used_up",
+            used.renders + 1 <= grant.max_renders and used.milliseconds + length_ms <= limit_ms,
+            f"{used.renders} of {grant.max_renders} renders and {used.milliseconds / 1000:g} of "
+            f"{grant.max_seconds:g} s are used; ask for a new grant",
+        ),
+    )
+    for reason, passed, explanation in checks:
+        if not passed:
+            return Decision(allowed=False, reason=reason, grant_id=grant.id, explanation=explanation)
+    return Decision(allowed=True, reason="allowed", grant_id=grant.id, explanation=f"grant {grant.id} allows it")
+
+
+def _kind_of_use(commercial: bool) -> str:
+    return "commercial" if commercial else "non-commercial"
+
+
+def _deny(reason: DecisionReason, explanation: str) -> Decision:
+    return Decision(allowed=False, reason=reason, grant_id=None, explanation=explanation)

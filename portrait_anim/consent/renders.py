@@ -1,0 +1,126 @@
+"""Recording how a permitted render ended. Each permit ends once: `rendered`, or `aborted` without a file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from portrait_anim.consent.ledger import append_row, recorded
+from portrait_anim.consent.permit import RenderPermit, issued_row, standing_refusal
+from portrait_anim.consent.records import LedgerRow, duration_ms, utc
+from portrait_anim.consent.store import ConsentStore
+from portrait_anim.errors import ConsentDenied, ConsentError
+
+OVERRUN_TOLERANCE_S = 0.5
+"""How much longer than permitted a file may be [s]: sound and the last frame round up."""
+
+
+def record_render(
+    store: ConsentStore,
+    permit: RenderPermit,
+    *,
+    output_digest: str,
+    duration_s: float,
+    num_frames: int,
+    now: datetime,
+) -> LedgerRow:
+    """Record a finished render; the permit is then spent.
+
+    When it no longer holds, or the video is too long, the row says `aborted` and the file must be destroyed.
+
+    Args:
+        store: The open store.
+        permit: The permit that was used.
+        output_digest: sha256 of the finished file, hexadecimal.
+        duration_s: Length of the video [s].
+        num_frames: Number of frames.
+        now: Current time, timezone-aware.
+
+    Returns:
+        The ledger row.
+
+    Raises:
+        ConsentDenied: If the file must not be kept.
+        ConsentError: If the permit was ended before, or the store cannot be written.
+    """
+    now = utc(now)
+    spent_ms = duration_ms(duration_s)
+    payload: dict[str, object] = {
+        "output_digest": output_digest,
+        "num_frames": num_frames,
+        "duration_ms": spent_ms,
+    }
+    with store.write() as connection:
+        reserved_ms = issued_row(connection, store, permit).charge_ms
+        _not_ended(connection, permit)
+        refusal = standing_refusal(connection, store, permit, now)
+        if refusal is None and duration_s > permit.max_seconds + OVERRUN_TOLERANCE_S:
+            refusal = ConsentDenied(
+                f"expected at most {permit.max_seconds:g} s of video, got {duration_s:g} s; ask for the full length",
+                reason="too_long",
+                grant_id=permit.grant_id,
+            )
+        row = append_row(
+            connection,
+            store,
+            "rendered" if refusal is None else "aborted",
+            now=now,
+            cameo_id=permit.cameo_id,
+            grant_id=permit.grant_id,
+            permit_id=permit.id,
+            # A few milliseconds of rounding are not charged; a real overrun is.
+            charge_ms=min(spent_ms - reserved_ms, 0) if refusal is None else spent_ms - reserved_ms,
+            payload=payload if refusal is None else {**payload, "reason": refusal.reason},
+        )
+    if refusal is not None:
+        raise refusal
+    return row
+
+
+def record_abort(
+    store: ConsentStore, permit: RenderPermit, *, reason: str, rendered_s: float = 0.0, now: datetime
+) -> LedgerRow:
+    """Record a render that ended without a file; the permit is then spent.
+
+    A render that showed nothing is given back to the grant. One that showed frames counts, with the length
+    shown: the likeness was used.
+
+    Args:
+        store: The open store.
+        permit: The permit that was used.
+        reason: Why it ended, in a few words, without personal data.
+        rendered_s: Length of video that was made and may have been seen [s].
+        now: Current time, timezone-aware.
+
+    Returns:
+        The ledger row.
+
+    Raises:
+        ConsentDenied: If the permit is not from this store.
+        ConsentError: If the permit was ended before, or the store cannot be written.
+    """
+    spent_ms = 0 if rendered_s == 0 else duration_ms(rendered_s)
+    with store.write() as connection:
+        reserved_ms = issued_row(connection, store, permit).charge_ms
+        _not_ended(connection, permit)
+        return append_row(
+            connection,
+            store,
+            "aborted",
+            now=now,
+            cameo_id=permit.cameo_id,
+            grant_id=permit.grant_id,
+            permit_id=permit.id,
+            charge_renders=-1 if spent_ms == 0 else 0,
+            charge_ms=spent_ms - reserved_ms,
+            payload={"reason": reason[:200], "duration_ms": spent_ms},
+        )
+
+
+def _not_ended(connection: Connection, permit: RenderPermit) -> None:
+    end = recorded(connection, "rendered", permit_id=permit.id) or recorded(connection, "aborted", permit_id=permit.id)
+    if end is not None:
+        raise ConsentError(
+            f"expected an open permit, got {permit.id}, which was {end.kind} before; each permit is for one render"
+        )

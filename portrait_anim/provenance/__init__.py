@@ -1,0 +1,1 @@
+"""Provenance: the visible label, the signed manifest, and the verification of any file."""

@@ -1,0 +1,206 @@
+"""Sign a finished file, and read what a signed file says (C2PA, through `c2pa-python`).
+
+Signing comes last: any change after it, even of the sound, breaks the signature. Nothing here uses the
+network: no time stamp authority is asked, and manifests kept elsewhere are not fetched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import c2pa
+
+from portrait_anim.errors import ManifestInvalid, SigningError
+from portrait_anim.media.atomic import atomic_path
+from portrait_anim.provenance.claims import (
+    ACTIONS_LABEL,
+    CONSENT_LABEL,
+    DISCLOSURE_LABEL,
+    ManifestClaims,
+    to_definition,
+)
+from portrait_anim.provenance.containers import container_digest, holds_remains, media_type
+from portrait_anim.provenance.keys import load_identity
+
+ValidationState = Literal["Trusted", "Valid", "Invalid"]
+
+_WORK_MEMORY_MB: Final = 8  # a longer file is worked on beside memory, so that length costs none
+_OFFLINE: Final[Mapping[str, Any]] = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ManifestReport:
+    """What the active manifest of a file holds, as the C2PA library reads it.
+
+    Everything but `state` and `failures` is only as true as `state` says.
+
+    Attributes:
+        state: `"Trusted"` (unaltered, signer known), `"Valid"` (unaltered) or `"Invalid"`.
+        failures: Codes of the checks that failed, for example `"assertion.bmffHash.mismatch"`.
+        signer: Common name in the signer's certificate, may be empty.
+        organization: Organisation in the signer's certificate, may be empty.
+        generator: Program that wrote the manifest, with its version.
+        source_types: IPTC digital source types named by the actions.
+        created: Time of the `c2pa.created` action as written, or empty.
+        disclosure: The `c2pa.ai-disclosure` assertion, empty when absent.
+        consent: The consent assertion of this project, empty when absent.
+    """
+
+    state: ValidationState
+    failures: tuple[str, ...]
+    signer: str
+    organization: str
+    generator: str
+    source_types: tuple[str, ...]
+    created: str
+    disclosure: Mapping[str, Any] = field(default_factory=dict)
+    consent: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sign_file(src: Path, dst: Path, *, claims: ManifestClaims, home: Path) -> None:
+    """Write a signed copy of a finished file.
+
+    Args:
+        src: Finished MP4, PNG, JPEG or WebP file.
+        dst: Where the signed file goes; replaced in one step, may be `src` itself.
+        claims: What the manifest states.
+        home: The installation's home folder, which holds (or receives) the signing keys.
+
+    Raises:
+        SigningError: If the file cannot be read or signed; `dst` is then as it was before.
+        MediaError: If `dst` may not be written.
+    """
+    identity = load_identity(home, now=datetime.now(timezone.utc))
+    with _signing_errors(src):
+        kind = media_type(src)
+        if kind is None:
+            raise SigningError(
+                f"expected an MP4, PNG, JPEG or WebP file to sign, got {src.name}, which is none of them"
+            )
+        definition = to_definition(claims, container_sha256=container_digest(src))
+        settings = {
+            "verify": dict(_OFFLINE),
+            "builder": {"thumbnail": {"enabled": False}},
+            "core": {"backing_store_memory_threshold_in_mb": _WORK_MEMORY_MB},
+        }
+        info = c2pa.C2paSignerInfo("es256", identity.chain_pem.encode(), identity.key_pem.encode(), None)
+        with (
+            atomic_path(dst) as temporary,
+            src.open("rb") as source,
+            temporary.open("w+b") as target,
+            c2pa.Signer.from_info(info) as signer,
+            c2pa.Context.from_dict(settings) as context,
+            c2pa.Builder(definition, context=context) as builder,
+        ):
+            builder.sign(signer, kind, source, target)
+
+
+def read_manifest(path: Path, *, anchors: str = "") -> ManifestReport | None:
+    """Read and validate the manifest of any file.
+
+    Args:
+        path: Any readable file.
+        anchors: Certificates that are trusted, PEM (see `keys.trust_anchors`); empty trusts nobody.
+
+    Returns:
+        Report on the active manifest, or `None` when the file carries none.
+
+    Raises:
+        ManifestInvalid: If there are traces of a manifest that cannot be read, or it is kept elsewhere.
+        OSError: If the file itself cannot be read.
+    """
+    settings: dict[str, Any] = {"verify": {**_OFFLINE, "verify_trust": True}}
+    if anchors:
+        settings["trust"] = {"trust_anchors": anchors}
+    text: str | None = None
+    with path.open("rb") as file, _reading_errors(path), c2pa.Context.from_dict(settings) as context:
+        reader = c2pa.Reader.try_create(media_type(path), file, context=context)
+        if reader is not None:
+            with reader:
+                text = reader.json()
+    if text is not None:
+        return _report(text)
+    if holds_remains(path):
+        raise ManifestInvalid(
+            f"expected a whole manifest or none in {path.name}, got the remains of one; "
+            "the file was altered, ask its maker for the original"
+        )
+    return None
+
+
+def _report(text: str) -> ManifestReport:
+    """Pick what matters out of the library's JSON; tolerant of everything a stranger may have written."""
+    try:
+        store = _mapping(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid(f"expected a manifest as JSON, got something unreadable ({error})") from error
+    active = _mapping(_mapping(store.get("manifests")).get(_text(store.get("active_manifest"))))
+    items = [_mapping(item) for item in _list(active.get("assertions"))]
+    assertions = {_text(item.get("label")): _mapping(item.get("data")) for item in items}
+    actions = [_mapping(action) for action in _list(assertions.get(ACTIONS_LABEL, {}).get("actions"))]
+    generator = _mapping(next(iter(_list(active.get("claim_generator_info"))), None))
+    signature = _mapping(active.get("signature_info"))
+    results = _mapping(_mapping(store.get("validation_results")).get("activeManifest"))
+    state = store.get("validation_state")
+    return ManifestReport(
+        state=state if state in ("Trusted", "Valid") else "Invalid",
+        failures=tuple(_text(_mapping(item).get("code")) for item in _list(results.get("failure"))),
+        signer=_text(signature.get("common_name")),
+        organization=_text(signature.get("issuer")),
+        generator=f"{_text(generator.get('name'))} {_text(generator.get('version'))}".strip(),
+        source_types=tuple(_text(a["digitalSourceType"]) for a in actions if "digitalSourceType" in a),
+        created=next((_text(a.get("when")) for a in actions if a.get("action") == "c2pa.created"), ""),
+        disclosure=assertions.get(DISCLOSURE_LABEL, {}),
+        consent=assertions.get(CONSENT_LABEL, {}),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    """The value if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    """The value if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+@contextmanager
+def _signing_errors(path: Path) -> Iterator[None]:
+    """Map errors of the C2PA library and of the file system to SigningError."""
+    try:
+        yield
+    except (c2pa.C2paError, OSError) as error:
+        raise SigningError(
+            f"expected to sign {path.name}, got: {error}; check that the file is complete, that the keys can "
+            "be read and that the disk is not full"
+        ) from error
+
+
+@contextmanager
+def _reading_errors(path: Path) -> Iterator[None]:
+    """Map errors of the C2PA library to ManifestInvalid, unless they only say that there is no manifest."""
+    try:
+        yield
+    except c2pa.C2paError as error:
+        if str(error).startswith("Remote"):
+            raise ManifestInvalid(
+                f"expected the manifest inside {path.name}, got a link to one kept elsewhere, which was not "
+                "fetched; ask its maker for a file that carries its manifest"
+            ) from error
+        if holds_remains(path):
+            raise ManifestInvalid(
+                f"expected a readable manifest in {path.name}, got: {error}; the file was altered or cut "
+                "short, ask its maker for the original"
+            ) from error

@@ -1,0 +1,121 @@
+"""What is painted: the background with hair and torso, and the per-vertex attributes of skin and mouth interior.
+
+Shape legend: B pictures, V vertices, W picture side [px], R = W * supersample.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from portrait_anim.training.synthetic import camera
+from portrait_anim.training.synthetic.mesh import HeadMesh
+from portrait_anim.training.synthetic.people import People
+from portrait_anim.training.synthetic.posing import PosedHead
+from portrait_anim.training.synthetic.raster import interpolate, rasterize
+from portrait_anim.training.synthetic.shading import luminance, vertex_normals
+from portrait_anim.training.synthetic.textures import Textures, colours
+
+NUM_ATTRIBUTES = 8  # source x, source y, trust in the photo, fill r, g, b, light, alpha
+
+
+def invert_grid(
+    window: camera.Window,
+    textures: Textures,
+    who: Tensor,
+    nodes: Tensor,
+    tris: Tensor,
+    moved: Tensor,
+    depth: Tensor,
+    pixels: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Backward map of the hair, head and torso layer, by drawing its grid with a z-buffer.
+
+    Args:
+        window: What part of the photo frame the picture shows.
+        textures: Pictures of everybody.
+        who: `(B,)` rows.
+        nodes: `(G, G, 2)` nodes in the photograph [photo units].
+        tris: `(T, 3)` grid triangles.
+        moved: `(B, G, G, 2)` nodes in the new picture [photo units].
+        depth: `(B, G, G)` their camera z [cm].
+        pixels: `(W, W, 2)` pixel centres of the picture [photo units].
+
+    Returns:
+        Position in the photograph `(B, W, W, 2)` and whether the grid covers the pixel `(B, 1, W, W)`.
+    """
+    B, G, W = len(who), len(nodes), len(pixels)
+    here = nodes.expand(B, G, G, 2)
+    alpha = F.max_pool2d(camera.look_up(colours(textures.layer, who)[:, 3:], here), 3, 1, 1)[:, 0]
+    distance = -depth + 500.0 * (alpha < 0.02)  # empty cells never win
+    xy = window.to_pixels(moved.flatten(1, 2), W)
+    ids, equations = rasterize(xy, distance.flatten(1), tris, (W, W))
+    source = interpolate(here.flatten(1, 2), ids[:, 0], equations, tris)
+    covered = ids[:, 0] >= 0
+    return torch.where(covered[..., None], source, pixels), covered[:, None].float()
+
+
+def paint_background(
+    textures: Textures, who: Tensor, back: Tensor, covered: Tensor, fine_pixels: Tensor, mirror: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Paint the background plate and the hair, head and torso layer.
+
+    Args:
+        textures: Pictures of everybody.
+        who: `(B,)` rows.
+        back: `(B, W, W, 2)` position in the photograph.
+        covered: `(B, 1, W, W)` whether the layer is there.
+        fine_pixels: `(R, R, 2)` supersampled pixel centres [photo units].
+        mirror: How far the mirrored photograph continues beside and above itself [photo units].
+
+    Returns:
+        Picture `(B, 3, R, R)` in [0, 1] and alpha of the layer `(B, 1, R, R)`.
+    """
+    R = len(fine_pixels)
+    both = F.interpolate(
+        torch.cat([back.permute(0, 3, 1, 2), covered], 1), size=(R, R), mode="bilinear", align_corners=False
+    )
+    layer = camera.look_up(colours(textures.layer, who), both[:, :2].permute(0, 2, 3, 1))
+    beside = (both[:, :1] - camera.FRAME / 2).abs() - camera.FRAME / 2  # distance outside the photo:
+    above = -both[:, 1:2]  # fade out, else a mirrored second person shows
+    fade = (1 + (mirror[0] - beside) / 60).clamp(0, 1) * (1 + (mirror[1] - above) / 50).clamp(0, 1)
+    alpha = layer[:, 3:] * both[:, 2:] * fade
+    plate = camera.look_up(colours(textures.plate, who), fine_pixels.expand(len(who), R, R, 2))
+    return torch.lerp(plate, layer[:, :3], alpha), alpha
+
+
+def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:
+    """Per-vertex attributes of the outer surface.
+
+    Args:
+        mesh: The shared head.
+        people: Everybody.
+        who: `(B,)` rows.
+        head: Posed heads.
+
+    Returns:
+        `(B, V, 8)`: position in the photograph (x, y), trust in it, fill colour times (1 - trust), relighting factor,
+        alpha of the face layer.
+    """
+    weights = mesh.weights
+    light = luminance(vertex_normals(head.vertices, mesh.normal_tris), people.light[who])
+    ratio = (light / people.shade[who]).clamp(0.6, 1.5) ** 0.8
+    ratio = 1 + (ratio - 1) * weights["alpha"] * (1 - 0.8 * weights["eye_near"])
+    closing = (head.blink * 1.3 - 0.3).clamp(0, 1) * weights["lid"]  # a closed lid is painted skin
+    visible = (people.visible[who] * (1 - closing * (1 - 0.35 * weights["lash"])))[..., None]
+    alpha = weights["alpha"].expand(len(who), -1)[..., None]
+    source = camera.project(people.vertices[who])
+    return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha], -1)
+
+
+def inner_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:
+    """The same eight attributes for the mouth interior: shaded plain colours, the photo only on teeth it shows."""
+    X = head.vertices
+    facing = vertex_normals(X, mesh.normal_tris)[..., 2].abs()
+    behind_lips = (X[:, mesh.lips, 2].mean(1, keepdim=True) - 0.6 - X[..., 2]).clamp(0, 8)
+    shade = (0.5 + 0.5 * facing) * torch.exp(-behind_lips / mesh.inner.reach) * people.mouth_light[who][:, None]
+    colour = mesh.inner.colour * shade[..., None]
+    trust = (people.visible[who] * mesh.inner.is_tooth)[..., None]
+    one = torch.ones_like(trust)
+    return torch.cat([camera.project(people.vertices[who]), trust, colour * (1 - trust), one, one], -1)

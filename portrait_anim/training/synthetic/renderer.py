@@ -1,0 +1,248 @@
+"""The renderer: pictures of people who do not exist, with any expression, head pose and gaze.
+
+Layers from back to front: background plate, hair/head/torso (a smooth warp of the photograph), face mesh with a soft
+edge, mouth interior, eyeballs. Everything is looked up in the photograph by its source position, so that the exact
+backward map (rendered pixel to photo position) is a by-product.
+
+Shape legend: B pictures, V vertices, G grid nodes per side, W picture side [px], R = W * supersample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from portrait_anim.training.synthetic import camera, layers
+from portrait_anim.training.synthetic.eyes import paint_eyes
+from portrait_anim.training.synthetic.mesh import EYE_LEFT, EYE_RIGHT, SOCKET
+from portrait_anim.training.synthetic.motion import Gesture, MotionStatistics
+from portrait_anim.training.synthetic.pack import Pack
+from portrait_anim.training.synthetic.people import Cast, load_cast
+from portrait_anim.training.synthetic.posing import (
+    Motion,
+    PosedHead,
+    grid_nodes,
+    motion_of,
+    pose_grid,
+    pose_head,
+)
+from portrait_anim.training.synthetic.raster import interpolate, rasterize
+from portrait_anim.training.synthetic.shading import box_blur
+from portrait_anim.training.synthetic.textures import colours
+from portrait_anim.types import PathLike
+
+if TYPE_CHECKING:
+    from portrait_anim.training.synthetic.samples import Split, TrainingBatch
+
+DEFAULT_WINDOW: Final = camera.Window()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderedBatch:
+    """Pictures and how they correspond to the photographs.
+
+    Attributes:
+        image: `(B, 3, W, W)` in [0, 1].
+        back: `(B, W, W, 2)` position in the photograph of what each pixel shows [photo units].
+        trusted: `(B, 1, W, W)` how far the photograph really shows it, 0 to 1.
+        grid: `(B, G, G, 2)` nodes of the hair grid in the picture [photo units].
+        vertices: `(B, V, 2)` mesh vertices in the picture [photo units].
+    """
+
+    image: Tensor
+    back: Tensor
+    trusted: Tensor
+    grid: Tensor
+    vertices: Tensor
+
+
+class Renderer:
+    """Renders the people of a cast.
+
+    Args:
+        cast: Whom it can show.
+        size_px: Side W of the pictures.
+        supersample: Samples per pixel in each direction.
+        split: Which identities `sample` draws from: `"all"`, `"train"` or `"evaluation"` (numbers divisible by 12).
+        window: Part of the photo frame that pictures show.
+        mirror: How far what the photograph cuts off continues, mirrored, beside and above it [photo units]; then it
+            fades out over 60 and 50. Negative values fade it out inside the photograph.
+
+    Raises:
+        ValueError: If a size is too small.
+    """
+
+    def __init__(
+        self,
+        cast: Cast,
+        *,
+        size_px: int = 256,
+        supersample: int = 1,
+        split: Split = "all",
+        window: camera.Window = DEFAULT_WINDOW,
+        mirror: tuple[float, float] = (60.0, 30.0),
+    ) -> None:
+        if size_px < 16 or supersample < 1:
+            raise ValueError(f"expected size_px >= 16 and supersample >= 1, got {size_px} and {supersample}")
+        self.cast = cast
+        self.size_px = size_px
+        self.supersample = supersample
+        self.split: Split = split
+        self.window = window
+        self.mirror = mirror
+        self.statistics = MotionStatistics(cast.mesh.expression_names, cast.device)
+        expression = cast.people.expression
+        self.shown = expression * self.statistics.shown  # what each photograph itself expresses (N, 53)
+        self.resting = expression * (1 - self.statistics.shown)  # the rest of a fit counts as identity
+        self.nodes, self.grid_tris = grid_nodes(cast.people.shallow.shape[-1], cast.device)
+        self.pixels = window.pixel_centres(size_px, cast.device)
+        self.fine_pixels = window.pixel_centres(size_px * supersample, cast.device)
+
+    @classmethod
+    def from_pack(
+        cls,
+        pack: Pack | PathLike | None,
+        *,
+        size_px: int = 256,
+        supersample: int = 1,
+        device: str = "cpu",
+        numbers: Sequence[int] | None = None,
+        split: Split = "all",
+    ) -> Renderer:
+        """Load people from a data pack and build a renderer of them.
+
+        Args:
+            pack: A loaded pack or its path.
+            size_px: Side of the pictures.
+            supersample: Samples per pixel in each direction.
+            device: Torch device name.
+            numbers: Identity numbers to load; everybody when `None`.
+            split: Which identities `sample` draws from.
+
+        Returns:
+            The renderer.
+
+        Raises:
+            InputError: If the pack is absent or not a pack, or lacks one of the numbers.
+        """
+        return cls(
+            load_cast(pack, numbers=numbers, device=device),
+            size_px=size_px,
+            supersample=supersample,
+            split=split,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are made."""
+        return self.cast.device
+
+    def motion_of(self, who: Tensor, gesture: Gesture) -> Motion:
+        """Motion of the people `who` `(B,)` that shows an identity-free gesture."""
+        return motion_of(self.cast.mesh, self.cast.people, who, gesture, self.resting)
+
+    def photographed(self, who: Tensor) -> Gesture:
+        """What the untouched photographs of `who` `(B,)` show."""
+        people = self.cast.people
+        return Gesture(
+            expr=self.shown[who],
+            head=camera.angles(people.rotation[who]),
+            shift=torch.zeros_like(people.position[who]),
+            gaze=people.gaze[who],
+        )
+
+    @torch.no_grad()
+    def photos(self, who: Tensor) -> Tensor:
+        """Untouched photographs of `who` `(B,)`, cropped like the renders, `(B, 3, W, W)` in [0, 1]."""
+        where = self.fine_pixels.expand(len(who), *self.fine_pixels.shape)
+        return F.avg_pool2d(camera.look_up(colours(self.cast.textures.photo, who), where), self.supersample)
+
+    @torch.no_grad()
+    def render(self, who: Tensor, motion: Motion) -> RenderedBatch:
+        """Render people.
+
+        Args:
+            who: `(B,)` int64 rows of the cast.
+            motion: What they show.
+
+        Returns:
+            Pictures and correspondence.
+        """
+        mesh, people, textures = self.cast.mesh, self.cast.people, self.cast.textures
+        # 1. geometry and which triangle every pixel shows
+        head = pose_head(mesh, people, who, motion)
+        xy = camera.project(head.vertices)
+        R = len(self.fine_pixels)
+        depth = -head.vertices[..., 2]
+        ids, equations = rasterize(self.window.to_pixels(xy, R), depth, mesh.tris, (R, R), plane=mesh.plane, planes=2)
+        part = torch.where(ids[:, 0] >= 0, mesh.part[ids[:, 0]], -1)  # (B, R, R)
+        # 2. background plate, hair, head and torso
+        grid, grid_z = pose_grid(mesh, people, who, motion, head, self.nodes)
+        back, covered = layers.invert_grid(
+            self.window, textures, who, self.nodes, self.grid_tris, grid, grid_z, self.pixels
+        )
+        image, alpha = layers.paint_background(textures, who, back, covered, self.fine_pixels, self.mirror)
+        # 3. face, mouth interior and eyes
+        colour, over, attributes = self._paint_face(who, motion, head, ids, equations, part)
+        image = torch.lerp(image, colour.clamp(0, 1), over)
+        # 4. correspondence at picture resolution
+        source, trusted = self._correspondence(who, back, alpha, over, attributes, part)
+        return RenderedBatch(
+            image=F.avg_pool2d(image, self.supersample), back=source, trusted=trusted, grid=grid, vertices=xy
+        )
+
+    def sample(
+        self, batch: int, generator: torch.Generator, photo_target: float = 0.5, two_renders: float = 0.15
+    ) -> TrainingBatch:
+        """Draw a training batch; see `samples.draw_batch`."""
+        from portrait_anim.training.synthetic.samples import draw_batch
+
+        return draw_batch(self, batch, generator, photo_target=photo_target, two_renders=two_renders)
+
+    def _paint_face(
+        self, who: Tensor, motion: Motion, head: PosedHead, ids: Tensor, equations: Tensor, part: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour `(B, 3, R, R)`, alpha `(B, 1, R, R)` and attributes `(B, R, R, 8)` of the face layer."""
+        mesh, people, textures = self.cast.mesh, self.cast.people, self.cast.textures
+        mouth = part == SOCKET
+        eyes = (part == EYE_LEFT) | (part == EYE_RIGHT)
+        a = interpolate(layers.skin_attributes(mesh, people, who, head), ids[:, 0], equations, mesh.tris)
+        inner = layers.inner_attributes(mesh, people, who, head)
+        interpolate(inner, torch.where(mouth, ids[:, 1], -1), equations, mesh.tris, out=a)
+        trust, fill, light, alpha = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1], dim=1)
+        colour = torch.addcmul(fill, camera.look_up(colours(textures.photo, who), a[..., :2]), trust) * light
+        blurred = box_blur(mouth[:, None].float(), 2 * (mouth.shape[-1] // 100) + 1)
+        shadow = ((blurred - 0.25) / 0.6).clamp(0, 1) * 0.5 + 0.5  # darker towards the lips
+        colour = torch.where(mouth[:, None], colour * shadow, colour).contiguous()
+        over = torch.where((mouth | eyes)[:, None], 1.0, alpha)
+        paint_eyes(people, textures.eye, who, motion, head, part, self.fine_pixels, colour, a)
+        return colour, over, a
+
+    def _correspondence(
+        self, who: Tensor, back: Tensor, alpha: Tensor, over: Tensor, attributes: Tensor, part: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Position in the photograph `(B, W, W, 2)` and trust `(B, 1, W, W)` per picture pixel."""
+        k = slice(self.supersample // 2, None, self.supersample)
+        face = over[:, 0, k, k] > 0.5
+        person = alpha[:, 0, k, k] > 0.5
+        here = self.pixels.expand(len(who), *self.pixels.shape)
+        layer_alpha = camera.look_up(colours(self.cast.textures.layer, who)[:, 3:], here)[:, 0]
+        was_background = (layer_alpha < 0.5).float()
+        face_source = self._at_centres(attributes[..., :2], part)
+        source = torch.where(face[..., None], face_source, torch.where(person[..., None], back, here))
+        trusted = torch.where(face, attributes[:, k, k, 2], torch.where(person, 1.0, was_background))
+        return source, trusted[:, None]
+
+    def _at_centres(self, values: Tensor, part: Tensor) -> Tensor:
+        """Values `(B, R, R, C)` at picture pixel centres: mean of the two diagonal neighbours of the same part."""
+        k = slice(self.supersample // 2, None, self.supersample)
+        if self.supersample % 2:
+            return values[:, k, k]
+        j = slice(self.supersample // 2 - 1, None, self.supersample)
+        same = (part[:, j, j] == part[:, k, k])[..., None]
+        return torch.where(same, (values[:, j, j] + values[:, k, k]) * 0.5, values[:, k, k])

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from portrait_anim.cli import app
+from portrait_anim.consent.registry import enroll_fictional
+from portrait_anim.consent.store import open_store
+from portrait_anim.types import IdentityEmbedding
+
+LIMITS = ["--expires", "30d", "--purpose", "film", "--max-renders", "3", "--max-seconds", "60"]
+
+
+def run(*words: object, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, [*map(str, words), "--json"])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def cameo(home: Path) -> str:
+    vector = np.random.default_rng(1).normal(size=128).astype(np.float32)
+    with open_store(home) as store:
+        return enroll_fictional(
+            store,
+            name="Nobody",
+            statement="Painted.",
+            portrait_embedding=IdentityEmbedding(vector=vector, backend="dlib"),
+            portrait_digest="ab" * 32,
+            now=datetime.now(timezone.utc),
+        ).id
+
+
+def test_a_challenge_is_issued_with_its_steps(home: Path) -> None:
+    first, second = (run("cameo", "challenge", "--name", "Eve", "--home", home) for _ in range(2))
+    assert len(set(first["actions"])) == 5
+    assert first["id"] != second["id"]
+    assert datetime.fromisoformat(first["expires"]) > datetime.now(timezone.utc)
+
+
+def test_an_empty_name_is_a_usage_error(home: Path) -> None:
+    result = CliRunner().invoke(app, ["cameo", "challenge", "--name", " ", "--home", str(home)])
+    assert result.exit_code == 2
+    assert "name" in result.stderr
+
+
+def test_a_cameo_goes_from_grant_to_deletion(home: Path, cameo: str) -> None:
+    assert [item["id"] for item in run("cameo", "list", "--home", home)] == [cameo]
+    grant = run("cameo", "grant", cameo, *LIMITS, "--context", "scene", "--context", "animate", "--home", home)
+    assert (grant["grantee"], grant["allowed_contexts"]) == ("operator", ["scene", "animate"])
+    shown = run("cameo", "show", cameo, "--home", home)
+    assert [item["id"] for item in shown["grants"]] == [grant["id"]]
+    assert "embeddings" not in shown["cameo"]
+    assert run("cameo", "revoke", grant["id"], "--home", home)["revoked_at"]
+    assert run("cameo", "delete", cameo, "--yes", "--home", home)["status"] == "deleted"
+    assert run("cameo", "list", "--home", home) == []
+    assert len(run("cameo", "list", "--deleted", "--home", home)) == 1
+    kinds = [row["kind"] for row in run("ledger", "show", "--home", home)]
+    assert kinds == ["enrolled_fictional", "granted", "revoked", "deleted"]
+    assert run("ledger", "verify", "--home", home) == {"ok": True, "rows": 4}
+
+
+def test_deleting_asks_first(home: Path, cameo: str) -> None:
+    result = CliRunner().invoke(app, ["cameo", "delete", cameo, "--home", str(home)], input="n\n")
+    assert result.exit_code == 1
+    assert run("cameo", "show", cameo, "--home", home)["cameo"]["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    "words", [("show", "cam_0"), ("revoke", "gra_0"), ("grant", "cam_0", *LIMITS), ("delete", "cam_0", "--yes")]
+)
+def test_unknown_ids_are_refused_with_code_3(home: Path, words: tuple[str, ...]) -> None:
+    assert run("cameo", *words, "--home", home, code=3)["error"]["type"] == "ConsentDenied"
+
+
+@pytest.mark.parametrize(
+    "change", [("--expires", "yesterday"), ("--expires", "2001-01-01"), ("--max-renders", "0"), ("--max-seconds", "-1")]
+)
+def test_senseless_limits_are_usage_errors(home: Path, cameo: str, change: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, ["cameo", "grant", cameo, *LIMITS, *change, "--home", str(home)])
+    assert result.exit_code == 2
+
+
+def test_an_edited_ledger_is_found_with_code_4(home: Path, cameo: str) -> None:
+    with sqlite3.connect(home / "consent.db") as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        connection.execute("UPDATE ledger SET kind = 'note'")
+    connection.close()
+    assert run("ledger", "verify", "--home", home, code=4)["error"]["type"] == "LedgerTampered"
+
+
+def test_the_home_comes_from_the_environment_too(home: Path, cameo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_ANIM_HOME", str(home))
+    assert [item["id"] for item in run("cameo", "list")] == [cameo]

@@ -1,0 +1,189 @@
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from portrait_anim.consent.policy import decide
+from portrait_anim.consent.records import Cameo, Grant, RenderRequest, Usage
+from portrait_anim.types import IdentityEmbedding
+
+# Every condition of the rule, in the order in which refusals are reported.
+CONDITIONS = (
+    "no_cameo",
+    "deleted",
+    "portrait_mismatch",
+    "no_grant",
+    "wrong_grantee",
+    "revoked",
+    "expired",
+    "wrong_purpose",
+    "wrong_context",
+    "too_long",
+    "used_up",
+)
+
+
+@pytest.fixture
+def cameo(now, someone, digest):
+    return Cameo(id="cam_1", name="Ada", kind="real", portrait_digest=digest(1), embeddings=(someone(1),), created=now)
+
+
+@pytest.fixture
+def grant(now):
+    return Grant(
+        id="gra_1",
+        cameo_id="cam_1",
+        grantee="operator",
+        purpose="film",
+        allowed_contexts=("animate",),
+        created=now - timedelta(hours=1),
+        expires=now + timedelta(hours=1),
+        max_renders=2,
+        max_seconds=10.0,
+    )
+
+
+@pytest.fixture
+def request_(ask) -> RenderRequest:
+    return ask("cam_1")
+
+
+def test_the_whole_truth_table(cameo, grant, request_, now, someone, digest):
+    """All 2^11 combinations of broken conditions: allowed only if none is, else the first broken one is the reason."""
+    count = 0
+    for broken in itertools.product([False, True], repeat=len(CONDITIONS)):
+        wrong = {name for name, is_broken in zip(CONDITIONS, broken, strict=True) if is_broken}
+        person = replace(cameo, status="deleted") if "deleted" in wrong else cameo
+        asked, given, used = request_, grant, Usage(renders=1, milliseconds=5000)
+        if "portrait_mismatch" in wrong:
+            asked = replace(asked, portrait_digest=digest(2), portrait_embedding=someone(2))
+        if "wrong_grantee" in wrong:
+            asked = replace(asked, grantee="somebody else")
+        if "wrong_purpose" in wrong:
+            asked = replace(asked, purpose="advert")
+        if "wrong_context" in wrong:
+            asked = replace(asked, context="scene:other")
+        if "too_long" in wrong:
+            asked = replace(asked, duration_s=10.001)
+        if "revoked" in wrong:
+            given = replace(given, revoked_at=now)
+        if "expired" in wrong:
+            given = replace(given, expires=now)
+        if "used_up" in wrong:
+            used = Usage(renders=2, milliseconds=5000)
+        decision = decide(
+            asked,
+            None if "no_cameo" in wrong else person,
+            [] if "no_grant" in wrong else [given],
+            now,
+            {"gra_1": used},
+        )
+        expected = next((name for name in CONDITIONS if name in wrong), "allowed")
+        assert decision.reason == expected, wrong
+        assert decision.allowed == (not wrong)
+        assert decision.explanation
+        count += 1
+    assert count == 2048
+
+
+def test_nothing_is_allowed_by_default(cameo, request_, now):
+    assert decide(request_, cameo, [], now, {}).reason == "no_grant"
+    assert decide(request_, None, [], now, {}).reason == "no_cameo"
+
+
+@pytest.mark.parametrize("field", ["grantee", "purpose", "allowed_contexts"])
+def test_an_empty_scope_allows_nothing(field, cameo, grant, request_, now):
+    empty = replace(grant, **{field: () if field == "allowed_contexts" else ""})
+    blank = replace(request_, grantee="", purpose="", context="")
+    for asked in (request_, blank):
+        assert not decide(asked, cameo, [empty], now, {}).allowed
+
+
+def test_any_is_a_stated_wildcard(cameo, grant, request_, now):
+    wide = replace(grant, purpose="any", allowed_contexts=("any",))
+    assert decide(replace(request_, purpose="", context=""), cameo, [wide], now, {}).allowed
+    assert not decide(replace(request_, purpose="", context=""), cameo, [grant], now, {}).allowed
+    # The requester cannot bring the wildcard along.
+    assert decide(replace(request_, purpose="any"), cameo, [grant], now, {}).reason == "wrong_purpose"
+    assert decide(replace(request_, context="any"), cameo, [grant], now, {}).reason == "wrong_context"
+
+
+def test_commercial_use_needs_a_commercial_grant(cameo, grant, request_, now):
+    asked = replace(request_, commercial=True)
+    assert decide(asked, cameo, [grant], now, {}).reason == "wrong_purpose"
+    assert decide(asked, cameo, [replace(grant, commercial=True)], now, {}).allowed
+
+
+@pytest.mark.parametrize(
+    ("used", "length", "reason"),
+    [
+        (Usage(), 10.0, "allowed"),
+        (Usage(), 10.001, "too_long"),
+        (Usage(renders=1, milliseconds=8000), 2.0, "allowed"),
+        (Usage(renders=1, milliseconds=8001), 2.0, "used_up"),
+        (Usage(renders=2, milliseconds=0), 0.1, "used_up"),
+    ],
+)
+def test_amounts_are_exact_at_their_limit(used, length, reason, cameo, grant, request_, now):
+    asked = replace(request_, duration_s=length)
+    assert decide(asked, cameo, [grant], now, {"gra_1": used}).reason == reason
+
+
+def test_times_are_exact_at_their_limit(cameo, grant, request_, now):
+    tick = timedelta(microseconds=1)
+    assert decide(request_, cameo, [grant], grant.expires - tick, {}).allowed
+    assert decide(request_, cameo, [grant], grant.expires, {}).reason == "expired"
+    assert decide(request_, cameo, [grant], grant.created, {}).allowed
+    assert decide(request_, cameo, [grant], grant.created - tick, {}).reason == "expired"
+    with pytest.raises(ValueError, match="timezone"):
+        decide(request_, cameo, [grant], now.replace(tzinfo=None), {})
+
+
+def test_among_several_grants_any_good_one_allows_and_the_nearest_explains(cameo, grant, request_, now):
+    revoked = replace(grant, id="gra_2", revoked_at=now)
+    other = replace(grant, id="gra_3", grantee="somebody else")
+    assert decide(request_, cameo, [other, revoked, grant], now, {}).grant_id == "gra_1"
+    decision = decide(request_, cameo, [other, revoked], now, {})
+    assert (decision.reason, decision.grant_id) == ("revoked", "gra_2")
+
+
+def test_grants_of_another_cameo_do_not_count(cameo, grant, request_, now):
+    assert decide(request_, cameo, [replace(grant, cameo_id="cam_2")], now, {}).reason == "no_grant"
+    assert decide(request_, replace(cameo, id="cam_2"), [grant], now, {}).reason == "no_cameo"
+
+
+def test_another_photo_of_the_same_person_is_allowed(cameo, grant, request_, now, someone, digest):
+    other = replace(request_, portrait_digest=digest(9), portrait_embedding=someone(1, age=0.4))
+    assert decide(other, cameo, [grant], now, {}).allowed
+    assert decide(replace(other, portrait_embedding=someone(1, age=0.6)), cameo, [grant], now, {}).reason == (
+        "portrait_mismatch"
+    )
+    assert decide(replace(other, portrait_embedding=None), cameo, [grant], now, {}).reason == "portrait_mismatch"
+
+
+def test_what_cannot_be_compared_does_not_match(cameo, grant, request_, now, digest):
+    face = IdentityEmbedding(vector=np.ones(512, np.float32), backend="arcface")
+    asked = replace(request_, portrait_embedding=face)
+    assert decide(asked, cameo, [grant], now, {}).allowed  # the enrolled picture itself
+    assert decide(replace(asked, portrait_digest=digest(9)), cameo, [grant], now, {}).reason == "portrait_mismatch"
+
+
+def test_a_fictional_cameo_never_shows_an_enrolled_person(cameo, grant, request_, now, someone):
+    figure = replace(cameo, kind="fictional", statement="drawn")
+    lookalike = replace(cameo, id="cam_2", embeddings=(someone(1, age=0.3),))
+    stranger = replace(cameo, id="cam_3", embeddings=(someone(5),))
+    assert decide(request_, figure, [grant], now, {}, protected=[stranger]).allowed
+    assert decide(request_, figure, [grant], now, {}, protected=[stranger, lookalike]).reason == "portrait_mismatch"
+    unknown = replace(request_, portrait_embedding=None)
+    assert decide(unknown, figure, [grant], now, {}, protected=[stranger]).reason == "portrait_mismatch"
+    assert decide(unknown, figure, [grant], now, {}).allowed
+    gone = replace(lookalike, status="deleted", embeddings=())
+    assert decide(request_, figure, [grant], now, {}, protected=[gone]).allowed
+
+
+@pytest.mark.parametrize("length", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_length_that_cannot_be_counted_is_refused(length, ask):
+    with pytest.raises(ValueError, match="length"):
+        ask("cam_1", duration_s=length)

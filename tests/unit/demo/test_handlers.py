@@ -1,0 +1,268 @@
+"""Widget values go into the real consent gate and studio."""
+
+import random
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from portrait_anim.consent.store import open_store
+from portrait_anim.errors import Cancelled, ConsentDenied, InputError, MediaError
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.weights import samples_dir
+
+handlers_module = pytest.importorskip("portrait_anim_demo.handlers", reason="the demo is not installed")
+orders = pytest.importorskip("portrait_anim_demo.orders")
+
+NOW = datetime(2030, 1, 2, 12, 0, tzinfo=timezone.utc)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def handlers(tmp_path: Path, clock: Clock):
+    return handlers_module.Handlers(tmp_path / "home", clock=clock, random=random.Random(5))
+
+
+@pytest.fixture
+def portrait() -> str:
+    return str(samples_dir() / "portrait.jpg")
+
+
+@pytest.fixture
+def cameo(handlers, portrait: str):
+    return handlers.enrol_fictional(portrait, None, "Sample actor", "rendered by our own code")
+
+
+def order(cameo_id: str, **changes):
+    values = {
+        "portrait": str(samples_dir() / "portrait.jpg"),
+        "driving": str(samples_dir() / "driving.mp4"),
+        "cameo_id": cameo_id,
+        "purpose": "test",
+        "options": AnimationOptions(size_px=128, num_steps=1),
+        "end_s": 0.2,
+    }
+    return orders.RenderOrder(**(values | changes))
+
+
+def give(handlers, cameo, **changes):
+    limits = {"purpose": "test", "max_seconds": 10, "max_renders": 3, "hours": 1.0}
+    return handlers.grant(cameo.id, **(limits | changes))
+
+
+def files(handlers) -> list[Path]:
+    folder = handlers.renders.folder
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def test_enrolling_grants_nothing(handlers, cameo) -> None:
+    assert [one.id for one in handlers.cameos()] == [cameo.id]
+    assert cameo.kind == "fictional"
+    assert handlers.grants(cameo.id) == []
+
+
+@pytest.mark.parametrize(("name", "statement"), [("", "painted"), ("Ada", "  "), ("A" * 200, "painted")])
+def test_a_missing_name_or_statement_is_an_input_error(handlers, portrait, name: str, statement: str) -> None:
+    with pytest.raises(InputError, match="expected a"):
+        handlers.enrol_fictional(portrait, None, name, statement)
+
+
+def test_enrolling_needs_a_portrait(handlers, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="portrait"):
+        handlers.enrol_fictional(None, None, "Ada", "painted")
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(MediaError):
+        handlers.enrol_fictional(str(tmp_path / "text.jpg"), None, "Ada", "painted")
+
+
+def test_a_challenge_has_steps_and_an_end(handlers) -> None:
+    challenge = handlers.challenge("Ada")
+    assert len(challenge.actions) >= 5
+    assert challenge.expires > NOW
+    assert challenge.actions == handlers_module.Handlers(
+        handlers.home, clock=handlers.now, random=random.Random(5)
+    ).challenge("Ada").actions
+
+
+def test_a_challenge_needs_a_name(handlers) -> None:
+    with pytest.raises(InputError, match="name"):
+        handlers.challenge("")
+
+
+def test_answering_needs_challenge_portrait_and_video(handlers, portrait: str) -> None:
+    with pytest.raises(InputError, match="challenge"):
+        handlers.enrol_real(None, portrait, None, "video.mp4")
+    challenge = handlers.challenge("Ada")
+    with pytest.raises(InputError, match="portrait"):
+        handlers.enrol_real(challenge, None, None, "video.mp4")
+    with pytest.raises(InputError, match="video"):
+        handlers.enrol_real(challenge, portrait, None, None)
+
+
+def test_an_expired_challenge_is_refused(handlers, clock: Clock, portrait: str) -> None:
+    challenge = handlers.challenge("Ada")
+    clock.now += timedelta(hours=1)
+    with pytest.raises(ConsentDenied):
+        handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "driving.mp4"))
+    assert handlers.cameos() == []
+
+
+@pytest.mark.parametrize(
+    "limits", [{"purpose": ""}, {"max_seconds": 0}, {"max_seconds": None}, {"max_renders": None}, {"hours": -1.0}]
+)
+def test_a_grant_without_a_limit_is_refused(handlers, cameo, limits: dict) -> None:
+    with pytest.raises(InputError):
+        give(handlers, cameo, **limits)
+    assert handlers.grants(cameo.id) == []
+
+
+def test_a_grant_needs_a_cameo(handlers) -> None:
+    with pytest.raises(InputError, match="cameo"):
+        handlers.grant(None, purpose="test", max_seconds=1, max_renders=1, hours=1.0)
+
+
+def test_grant_and_revoke(handlers, cameo) -> None:
+    made = give(handlers, cameo)
+    assert made.grantee == orders.OPERATOR
+    assert made.expires == NOW + timedelta(hours=1)
+    assert handlers.purpose(cameo.id, made.id) == "test"
+    assert handlers.revoke(made.id).revoked_at == NOW
+    with pytest.raises(InputError):
+        handlers.revoke(None)
+
+
+def test_nothing_is_rendered_without_a_grant(handlers, cameo) -> None:
+    handlers.renders.begin("tab", order(cameo.id))
+    with pytest.raises(ConsentDenied) as refusal:
+        list(handlers.renders.render("tab"))
+    assert refusal.value.reason == "no_grant"
+    assert files(handlers) == []
+
+
+def test_a_revoked_expired_or_other_grant_does_not_help(handlers, cameo, clock: Clock) -> None:
+    made = give(handlers, cameo)
+    handlers.renders.begin("tab", order(cameo.id, purpose="something else"))
+    with pytest.raises(ConsentDenied, match="purpose"):
+        list(handlers.renders.render("tab"))
+    clock.now += timedelta(hours=2)
+    handlers.renders.begin("tab", order(cameo.id))
+    with pytest.raises(ConsentDenied) as expired:
+        list(handlers.renders.render("tab"))
+    assert expired.value.reason == "expired"
+    handlers.revoke(made.id)
+    handlers.renders.begin("tab", order(cameo.id))
+    with pytest.raises(ConsentDenied) as revoked:
+        list(handlers.renders.render("tab"))
+    assert revoked.value.reason == "revoked"
+
+
+def test_another_face_is_refused(handlers, cameo) -> None:
+    give(handlers, cameo)
+    handlers.renders.begin("tab", order(cameo.id, portrait=str(samples_dir() / "portrait_b.jpg")))
+    with pytest.raises(ConsentDenied) as refusal:
+        list(handlers.renders.render("tab"))
+    assert refusal.value.reason == "portrait_mismatch"
+
+
+def test_one_render_at_a_time_per_page(handlers, cameo) -> None:
+    handlers.renders.begin("tab", order(cameo.id))
+    with pytest.raises(InputError, match="one video at a time"):
+        handlers.renders.begin("tab", order(cameo.id))
+    handlers.renders.begin("another tab", order(cameo.id))
+    handlers.renders.leave("tab")
+    handlers.renders.begin("tab", order(cameo.id))
+
+
+def test_a_waiting_order_can_be_cancelled(handlers, cameo) -> None:
+    give(handlers, cameo)
+    handlers.renders.begin("tab", order(cameo.id))
+    assert handlers.renders.cancel("tab")
+    with pytest.raises(Cancelled):
+        list(handlers.renders.render("tab"))
+    assert not handlers.renders.cancel("tab")
+    assert handlers.grants(cameo.id)[0][1].renders == 0
+
+
+def test_a_file_is_made_verified_and_recorded(handlers, cameo) -> None:
+    made = give(handlers, cameo)
+    handlers.renders.begin("tab", order(cameo.id))
+    *progress, result = handlers.renders.render("tab")
+    assert progress
+    assert result.grant_id == made.id
+    assert result.verification.ok
+    assert files(handlers) == sorted([result.path, result.sheet])
+    assert handlers.grants(cameo.id)[0][1].renders == 1
+
+
+def test_cancel_stops_a_running_render_and_leaves_nothing(handlers, cameo) -> None:
+    give(handlers, cameo)
+    handlers.renders.begin("tab", order(cameo.id, end_s=None))
+    running = handlers.renders.render("tab")
+    next(running)
+    handlers.renders.cancel("tab")
+    with pytest.raises(Cancelled):
+        list(running)
+    assert files(handlers) == []
+    with open_store(handlers.home) as store:
+        from portrait_anim.consent.ledger import verify
+
+        assert verify(store) > 0
+
+
+def test_a_closed_page_stops_its_render(handlers, cameo) -> None:
+    give(handlers, cameo)
+    handlers.renders.begin("tab", order(cameo.id, end_s=None))
+    running = handlers.renders.render("tab")
+    next(running)
+    running.close()
+    assert files(handlers) == []
+    assert not handlers.renders.cancel("tab")
+
+
+def test_options_come_from_the_widgets() -> None:
+    widgets = {
+        "motion": "absolute",
+        "expression_gain": 1.5,
+        "pose_gain": 0.5,
+        "regions": ["mouth", "eyes"],
+        "size_px": 384,
+        "num_steps": 3,
+        "seed": None,
+        "smoothing": 0,
+        "crop_only": True,
+        "face": "left",
+        "driving_face": None,
+    }
+    options = orders.make_options(**widgets)
+    assert options == AnimationOptions(
+        motion="absolute",
+        expression_gain=1.5,
+        pose_gain=0.5,
+        regions=("mouth", "eyes"),
+        size_px=384,
+        num_steps=3,
+        seed=0,
+        smoothing=0.0,
+        crop_only=True,
+        face="left",
+    )
+    with pytest.raises(InputError, match="region"):
+        orders.make_options(**(widgets | {"regions": []}))
+    with pytest.raises(InputError, match="expression_gain"):
+        orders.make_options(**(widgets | {"expression_gain": 9}))
+    with pytest.raises(InputError, match="seed"):
+        orders.make_options(**(widgets | {"seed": -1}))

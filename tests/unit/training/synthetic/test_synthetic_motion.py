@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from portrait_anim.training.synthetic.motion import Gesture, MotionStatistics, add_lid_coupling, choose, concatenate
+from portrait_anim.training.synthetic.motion_tables import EMOTIONS, SHOWN, VISEMES
+from portrait_anim.training.synthetic.sequences import MotionSequences, blink_shape
+
+MANY = 4000
+
+
+@pytest.fixture(scope="module")
+def statistics(expression_names: tuple[str, ...]) -> MotionStatistics:
+    return MotionStatistics(expression_names, torch.device("cpu"))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_tables_cover_every_named_shape(statistics: MotionStatistics) -> None:
+    assert statistics.emotions.shape == (len(EMOTIONS), 53)
+    assert statistics.visemes.shape == (len(VISEMES), 53)
+    assert statistics.shown.sum() >= len(SHOWN)
+    joy = statistics.emotions[list(EMOTIONS).index("joy")]
+    assert joy[statistics.names.index("mouthSmile_L")] == joy[statistics.names.index("mouthSmile_R")] > 0.5
+
+
+def test_a_coefficient_that_does_not_exist_is_refused(statistics: MotionStatistics) -> None:
+    with pytest.raises(ValueError, match="noseWiggle"):
+        statistics.shape(noseWiggle=1.0)
+
+
+def test_expressions_are_sparse_correlated_and_in_range(statistics: MotionStatistics) -> None:
+    expr = statistics.expression(MANY, generator())
+    assert expr.min() >= 0
+    assert expr.max() <= 1
+    assert 3 < (expr > 0.1).float().sum(1).mean() < 12
+    index = statistics.names.index
+    pair = torch.stack([expr[:, index("mouthSmile_L")], expr[:, index("mouthSmile_R")]])
+    assert 0.7 < torch.corrcoef(pair)[0, 1] < 0.99  # both sides together, but not the same
+    closed = (expr[:, index("eyeBlink_L")] > 0.5).float().mean()
+    assert 0.05 < closed < 0.2
+
+
+def test_heads_and_gaze_stay_within_what_can_be_shown(statistics: MotionStatistics) -> None:
+    head, gaze = statistics.head(MANY, generator(1)), statistics.gaze(MANY, generator(2))
+    assert (head.abs() <= statistics.head_limits).all()
+    assert 4 < head[:, 0].std() < 14
+    assert gaze.abs().amax(0)[0] <= 22
+    assert 0.25 < (gaze.abs().sum(1) == 0).float().mean() < 0.42
+    assert statistics.shift(MANY, generator(3)).abs().max() <= 8
+
+
+def test_the_same_seed_gives_the_same_motion(statistics: MotionStatistics) -> None:
+    assert torch.equal(statistics.expression(9, generator(4)), statistics.expression(9, generator(4)))
+    assert not torch.equal(statistics.expression(9, generator(4)), statistics.expression(9, generator(5)))
+
+
+def test_closing_the_lids_overrides_wide_eyes(statistics: MotionStatistics) -> None:
+    wide = statistics.shape(eyeWide=1.0)[None]
+    shut = statistics.set_blink(wide, torch.tensor([[1.0, 0.0]]))[0]
+    index = statistics.names.index
+    assert shut[index("eyeWide_L")] == 0
+    assert shut[index("eyeWide_R")] == 1
+    assert shut[index("eyeBlink_L")] == 1
+    assert wide[0, index("eyeWide_L")] == 1  # the input is not changed
+
+
+def test_lids_follow_a_downward_gaze(statistics: MotionStatistics) -> None:
+    out = add_lid_coupling(torch.zeros(1, 53), torch.tensor([[0.0, 15.0]]), statistics.names)[0]
+    assert out[statistics.names.index("eyeLookDown_L")] == pytest.approx(0.5)
+    assert out[statistics.names.index("eyeLookUp_L")] == 0
+
+
+def test_choosing_and_joining_gestures(statistics: MotionStatistics) -> None:
+    one = Gesture(expr=torch.ones(2, 53), head=torch.ones(2, 3), shift=torch.ones(2, 3), gaze=torch.ones(2, 2))
+    none = Gesture(expr=torch.zeros(2, 53), head=torch.zeros(2, 3), shift=torch.zeros(2, 3), gaze=torch.zeros(2, 2))
+    mixed = choose(torch.tensor([True, False]), one, none)
+    assert mixed.head[:, 0].tolist() == [1, 0]
+    assert len(concatenate([one, mixed])) == 4
+
+
+@pytest.mark.parametrize("fps", [15.0, 25.0, 60.0])
+def test_sequences_are_smooth_at_every_rate(statistics: MotionStatistics, fps: float) -> None:
+    curves = MotionSequences(statistics, fps=fps).sample(6, round(8 * fps), generator(6))
+    assert curves.expr.shape == (6, round(8 * fps), 53)
+    head_speed = curves.head.diff(dim=1).abs() * fps  # deg/s
+    assert 2 < head_speed.mean() < 40
+    assert head_speed.max() < 260
+    jerk = curves.head.diff(n=2, dim=1).abs().mean() / curves.head.diff(dim=1).abs().mean()
+    assert jerk < 0.8
+    assert (curves.head.abs() <= statistics.head_limits).all()
+
+
+def test_people_blink_at_a_natural_rate(statistics: MotionStatistics) -> None:
+    lids = MotionSequences(statistics).blinks(20, 25 * 60, generator(7))
+    blinks = ((lids[:, 1:] > 0.5) & (lids[:, :-1] <= 0.5)).float().sum(1)
+    assert 9 < blinks.mean() < 22  # per minute
+
+
+def test_a_blink_closes_faster_than_it_opens() -> None:
+    phase = torch.linspace(-0.5, 1.5, 201)
+    closure = blink_shape(phase)
+    assert closure[0] == 0
+    assert closure[-1] == 0
+    assert closure.max() == 1
+    assert phase[closure.argmax()] < 0.5
