@@ -53,7 +53,6 @@ def clip_card() -> InputWidgets:
             label="Driving clip",
             sources=["upload", "webcam"],
             include_audio=True,
-            height=300,
             elem_id="clip",
             buttons=[],
         )
@@ -123,7 +122,6 @@ def _real_tab() -> dict[str, Any]:
             label="Challenge video",
             sources=["webcam", "upload"],
             include_audio=False,
-            height=320,
             visible=False,
             buttons=[],
             elem_id="challenge-video",
@@ -239,7 +237,9 @@ def _further_options(default: AnimationOptions) -> dict[str, Any]:
         seed = gr.Number(default.seed, label="Seed: same seed, same video", precision=0, minimum=0, min_width=140)
         start_s = gr.Number(0, label="Start [s]", minimum=0, min_width=110, elem_id="start")
         end_s = gr.Number(None, label="End [s], empty for all", minimum=0, min_width=110, elem_id="end")
-        crop_only = gr.Checkbox(default.crop_only, label="Only the square face", info="Leave the rest of the portrait out.", min_width=160)
+        crop_only = gr.Checkbox(
+            default.crop_only, label="Only the square face", info="Leave the rest of the portrait out.", min_width=160
+        )
     return {
         "size_px": size_px,
         "num_steps": num_steps,

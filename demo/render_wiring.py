@@ -134,6 +134,10 @@ class _RenderEvents:
         except PortraitAnimError as error:
             yield wording.note(str(error), "bad"), hidden, *nothing
             raise
+        except Exception:
+            # A bug of ours: the page must not look as if work went on. Gradio logs the traceback.
+            yield wording.note("Stopped by an unexpected error; the demo's log says more.", "bad"), hidden, *nothing
+            raise
 
     def cancel(self, request: gr.Request) -> tuple[Any, Any]:
         """Stop the render before its next frame."""

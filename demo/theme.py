@@ -76,10 +76,12 @@ CSS = """
 .checks .pass b { color: #059669; } .checks .fail b { color: #dc2626; }
 .findings li { padding: 5px 0 5px 14px; position: relative; overflow-wrap: anywhere; }
 .findings li::before { content: "•"; position: absolute; left: 0; color: var(--primary-600); }
-.scroll { overflow-x: auto; }
+.card, .card .column, .card .row, .card .block, .card .html-container { min-width: 0; }
+.scroll { overflow-x: auto; max-width: 100%; }
+#clip video, #challenge-video video { max-height: 300px; } #result video { max-height: 560px; }
 table.grants { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0; }
-table.grants th, table.grants td { text-align: left; padding: 6px 8px; border-bottom: 1px solid
-  var(--border-color-primary); white-space: nowrap; }
+table.grants th, table.grants td { text-align: left; padding: 6px 8px; white-space: nowrap; border: 0;
+  border-bottom: 1px solid var(--border-color-primary); }
 table.grants td:first-child { white-space: normal; min-width: 110px; }
 table.grants tr.off td { color: var(--body-text-color-subdued); }
 table.grants tr.on b { color: #059669; }
@@ -99,6 +101,7 @@ button[aria-label="Trim video to selection"] { display: none; }
   .gradio-container { padding: 4px !important; }
   .gradio-container main { padding: 6px 4px !important; }
   .card { padding: 12px !important; border-radius: 10px; }
+  table.grants th, table.grants td { white-space: normal; padding: 5px 4px; font-size: 13px; }
   .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: 6px; }
 }
 """

@@ -91,7 +91,9 @@ class DrivingSource:
             return
         with VideoReader(path, start_s=start_s, end_s=end_s) as reader:
             self._native, self._has_audio = reader.fps, reader.info.has_audio
-            expected = reader.expected_frames
+            expected, length_s = reader.expected_frames, reader.info.duration_s
+        if 0 < length_s <= start_s:
+            raise MediaError(f"expected a start before the end of {path.name} ({length_s:.2f} s), got {start_s:g} s")
         self.fps = fps or self._native or STILL_FPS
         rate_change = float(self.fps / self._native) if self._native else 1.0
         self.num_frames = max(1, round(expected * rate_change)) if expected else None

@@ -12,13 +12,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fractions import Fraction
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
-from portrait_anim import weights
+from portrait_anim import __version__, weights
 from portrait_anim.consent import permit as gate
 from portrait_anim.consent import renders
 from portrait_anim.consent.records import RenderRequest
@@ -134,11 +133,13 @@ def load_pipeline(profile: str = "lite", *, device: str = "cpu") -> PortraitAnim
         WeightsCorrupt: If a weight file has the wrong checksum.
     """
     import torch
+    from diffusers.utils import logging
 
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
 
     folder = weights.require(get_profile(profile).folder)
-    pipeline = PortraitAnimationPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    logging.disable_progress_bar()
+    pipeline = PortraitAnimationPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)  # type: ignore[no-any-return]
 
@@ -342,7 +343,7 @@ class _Session:
             profile=job.profile,
             seed=self.options.seed,
             created=self._clock(),
-            software_version=metadata.version("portrait-anim"),
+            software_version=__version__,
             portrait_sha256=pixel_digest(portrait),
             driver_sha256=file_digest(job.driving),
         )

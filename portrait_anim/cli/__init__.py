@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -16,6 +17,7 @@ from portrait_anim import __version__
 from portrait_anim.cli import animate, consent, demo, doctor, ledger, motion, quickstart, scene, train, verify, weights
 from portrait_anim.cli.console import say
 from portrait_anim.cli.guard import EXIT_INTERRUPTED, GuardedTyper
+from portrait_anim.cli.noise import without_noise
 
 app = GuardedTyper(
     name="portrait-anim",
@@ -67,8 +69,10 @@ def main() -> None:
     with contextlib.suppress(ValueError, AttributeError):
         # A terminated render cleans up exactly like one that was stopped with Ctrl-C.
         signal.signal(signal.SIGTERM, _stop)
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     try:
-        app()
+        with contextlib.nullcontext() if "--debug" in sys.argv else without_noise():
+            app()
     except KeyboardInterrupt:
         say("Stopped: interrupted before the end.", style="bold red")
         sys.exit(EXIT_INTERRUPTED)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def animate(
-    portrait: Annotated[Path, typer.Argument(metavar="PORTRAIT", help="Picture to animate, or a video.", show_default=False)],
+    portrait: Annotated[
+        Path, typer.Argument(metavar="PORTRAIT", help="Picture to animate, or a video.", show_default=False)
+    ],
     driving: Annotated[
         Path,
         typer.Argument(metavar="DRIVING", help="Video, picture or motion file that moves it.", show_default=False),
@@ -51,7 +53,9 @@ def animate(
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = DEFAULTS.num_steps,
     seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = DEFAULTS.seed,
     start: Annotated[float, typer.Option(help="Where to begin in the clip, in seconds.")] = 0.0,
-    end: Annotated[float | None, typer.Option(help="Where to stop in the clip, in seconds.", show_default="its end")] = None,
+    end: Annotated[
+        float | None, typer.Option(help="Where to stop in the clip, in seconds.", show_default="its end")
+    ] = None,
     fps: Rate = None,
     audio: Annotated[str, typer.Option(metavar="driver|none|FILE", help="Sound of the result.")] = "driver",
     face: Face = None,

@@ -66,7 +66,9 @@ def enroll(
 
 @app.command("enroll-fictional")
 def enroll_fictional(
-    portrait: Annotated[Path, typer.Argument(metavar="PORTRAIT", help="Picture of somebody who does not exist.", show_default=False)],
+    portrait: Annotated[
+        Path, typer.Argument(metavar="PORTRAIT", help="Picture of somebody who does not exist.", show_default=False)
+    ],
     statement: Annotated[str, typer.Option(help="Why there is nobody to ask; you sign this.", show_default=False)],
     home: Home,
     name: Annotated[str | None, typer.Option(help="What to call the figure.", show_default="the file name")] = None,

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -37,7 +38,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
         columns: Names of the columns.
         rows: One sequence of values per row, as long as `columns`.
     """
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

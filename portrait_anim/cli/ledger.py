@@ -43,5 +43,5 @@ def show_ledger(
     with open_store(home) as store:
         rows = list(deque(Ledger(store).rows(cameo_id=cameo, grant_id=grant, kind=kind), maxlen=last))
     emit(rows, as_json=as_json)
-    cells = [(row.seq, f"{row.time:%Y-%m-%d %H:%M:%S}", row.kind, row.cameo_id, row.grant_id) for row in rows]
+    cells = [(row.seq, f"{row.time:%m-%d %H:%M}", row.kind, row.cameo_id, row.grant_id) for row in rows]
     show_table("Ledger (UTC)", ("row", "time", "kind", "cameo", "grant"), cells)

@@ -29,7 +29,7 @@ def gflop(run: Callable[[], object]) -> float:
     """Operations of one call [10^9]."""
     with FlopCounterMode(display=False) as counter:
         run()
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def seconds(run: Callable[[], object], repeat: int = 5) -> float:

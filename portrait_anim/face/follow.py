@@ -18,7 +18,14 @@ from portrait_anim.face.detect import (
     overlap,
 )
 from portrait_anim.face.landmarks import LandmarkFinder
-from portrait_anim.types import CropTransform, FaceObservation, Float64Array, Frame, UInt8Array
+from portrait_anim.types import (
+    CropTransform,
+    FaceObservation,
+    Float32Array,
+    Float64Array,
+    Frame,
+    UInt8Array,
+)
 
 _WINDOW_PX = 384
 _WINDOW_SIDE = 2.0  # side of the followed window, in sides of the face box
@@ -29,13 +36,15 @@ _REACH_AT_ONCE = 0.8  # how far a face may reappear from where it was lost, in b
 _REACH_PER_S = 1.5  # and how much farther for every second since
 _SIZE_CHANGE = 2.0
 _GIVE_UP_S = 3.0  # after so long without the face, it is chosen anew as in the first frame
+_CUT_LEVELS = 20.0  # mean change of the whole frame since the face was last seen that means a cut [grey levels]
+_THUMBNAIL = (32, 18)
 
 
 class FaceFollower:
     """Follows one person through a clip; a context manager.
 
     While the face is in view, only a window around it is searched, at a fixed resolution. When it is lost, the
-    whole frame is searched and the face nearest to where it was (in place and size) is taken, or, after
+    whole frame is searched and the face nearest to where it was (in place and size) is taken, or, after a cut or
     `_GIVE_UP_S`, the one that `choice` selects, which must pass the check for humans.
 
     Args:
@@ -50,6 +59,7 @@ class FaceFollower:
         self._mesh = LandmarkFinder(static=False)
         self._window: CropTransform | None = None
         self._last: FaceObservation | None = None
+        self._view: Float32Array | None = None  # thumbnail of the frame in which the face was last seen
         self._doubt: NoFaceFound | FaceTooSmall | None = None
 
     def find(self, frame: Frame) -> FaceObservation | None:
@@ -70,6 +80,7 @@ class FaceFollower:
             self._window = None
         if face is not None:
             self._last = face
+            self._view = _thumbnail(frame.image)
             self._place_window(face)
         return face
 
@@ -95,7 +106,7 @@ class FaceFollower:
         faces = self._detector.detect(frame.image, time_s=frame.time_s)
         if not faces:
             return None
-        if self._last is not None and frame.time_s - self._last.time_s <= _GIVE_UP_S:
+        if self._last is not None and not self._is_new_scene(frame):
             return self._same_person(faces, frame.time_s)
         large = [face for face in faces if face_size(face) >= self._minimum_px]
         if not large:
@@ -117,6 +128,12 @@ class FaceFollower:
         if self._last is not None and self._choice is not None and self._choice.isdecimal():
             return max(human, key=face_size) if int(self._choice) >= len(human) else choose_face(human, self._choice)
         return choose_face(human, self._choice if self._last is None else self._choice or "largest")
+
+    def _is_new_scene(self, frame: Frame) -> bool:
+        """Whether where the face was last seen says nothing about where it is now."""
+        if self._last is None or self._view is None or frame.time_s - self._last.time_s > _GIVE_UP_S:
+            return True
+        return float(np.abs(_thumbnail(frame.image) - self._view).mean()) > _CUT_LEVELS
 
     def _same_person(self, faces: list[FaceObservation], time_s: float) -> FaceObservation | None:
         """Of several faces, the one that can be the face lost shortly before."""
@@ -159,6 +176,14 @@ class FaceFollower:
 
 def _centre(box: Float64Array) -> Float64Array:
     return np.asarray((box[:2] + box[2:]) / 2, dtype=np.float64)
+
+
+def _thumbnail(image: UInt8Array) -> Float32Array:
+    """A tiny grey picture, `(18, 32)` float32."""
+    import cv2
+
+    grey = cv2.cvtColor(cv2.resize(image, _THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return np.asarray(grey, dtype=np.float32)
 
 
 def _touches(face: FaceObservation, image: UInt8Array) -> bool:

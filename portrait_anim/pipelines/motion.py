@@ -95,7 +95,7 @@ def rotation_matrix(angles: Float32Array) -> Float32Array:
     (cy, cp, cr), (sy, sp, sr) = np.moveaxis(np.cos(angles), -1, 0), np.moveaxis(np.sin(angles), -1, 0)
     rows = [cr * cy, cr * sy * sp - sr * cp, cr * sy * cp + sr * sp,
             sr * cy, sr * sy * sp + cr * cp, sr * sy * cp - cr * sp, -sy, cy * sp, cy * cp]  # fmt: skip
-    return np.stack(rows, -1).reshape(*angles.shape[:-1], 3, 3).astype(np.float32)
+    return np.asarray(np.stack(rows, -1).reshape(*angles.shape[:-1], 3, 3), dtype=np.float32)
 
 
 def scale_rotation(matrix: Float32Array, gain: float) -> Float32Array:
@@ -106,7 +106,7 @@ def scale_rotation(matrix: Float32Array, gain: float) -> Float32Array:
     sine = np.sin(angle)
     unit = np.where(sine > 1e-6, 1 / np.maximum(sine, 1e-6), 1.0)[..., None, None] * skew
     turn = (angle * gain)[..., None, None]
-    return (np.eye(3) + np.sin(turn) * unit + (1 - np.cos(turn)) * (unit @ unit)).astype(np.float32)
+    return np.asarray(np.eye(3) + np.sin(turn) * unit + (1 - np.cos(turn)) * (unit @ unit), dtype=np.float32)
 
 
 def smooth(values: Float32Array, sigma: float) -> Float32Array:

@@ -154,7 +154,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     def _motion_of(self, tracked: TrackedFrame) -> tuple[Float32Array, Float32Array, Float32Array, float, int] | None:
-        if tracked.observation is None or tracked.status == "lost":
+        if tracked.status == "lost" or tracked.centre is None or tracked.scale is None:
             return None
         size = self.motion_encoder.config.sample_size
         transform = motion_transform_from(tracked.centre, tracked.scale, size)

@@ -16,6 +16,7 @@ from portrait_anim.provenance.keys import trust_anchors
 from portrait_anim.provenance.manifest import ManifestReport, read_manifest
 
 _LONGEST_TEXT: Final = 200
+_MOST_PARTS: Final = 4
 _REQUIRED: Final = ("cameo_id", "cameo_kind", "grant_id", "permit_id", "ledger_row", "profile", "seed")
 _AI_SOURCE_TYPES: Final = (
     "trainedAlgorithmicMedia",
@@ -178,9 +179,22 @@ def _consent(consent: Mapping[str, Any], missing: list[str]) -> list[str]:
         f"Rendered under grant {consent.get('grant_id')} with permit {consent.get('permit_id')}, "
         f"profile {consent.get('profile')}, seed {consent.get('seed')}.",
     ]
+    findings.extend(_parts(consent))
     if missing:
         findings.append(f"The consent statement is incomplete: {', '.join(missing)} missing.")
     return findings
+
+
+def _parts(consent: Mapping[str, Any]) -> list[str]:
+    """Who else is seen in a film that was joined from several renders."""
+    listed = consent.get("parts")
+    parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
+    kinds = {str(part.get("cameo_id")): part.get("cameo_kind") for part in parts}
+    if not kinds:
+        return []
+    each = ", ".join(f"{cameo} ({kind})" for cameo, kind in list(kinds.items())[:_MOST_PARTS])
+    more = f" and {len(kinds) - _MOST_PARTS} more" if len(kinds) > _MOST_PARTS else ""
+    return [f"Joined from {len(parts)} renders, each with its own permit; shows {each}{more}."]
 
 
 def _plain(text: str) -> str:

@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 
+from portrait_anim import __version__
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import Cancelled, ConsentDenied, SigningError
@@ -146,6 +146,6 @@ def _claims(
         profile=profile,
         seed=plan.shots[0].options.seed,
         created=now,
-        software_version=metadata.version("portrait-anim"),
+        software_version=__version__,
         parts=tuple(parts),
     )

@@ -24,12 +24,18 @@ from portrait_anim.weights import WeightEntry, build_manifest
 
 logger = logging.getLogger(__name__)
 
+# What each stage trains (module names), and which stages it starts from, the first that exists.
 STAGE_PARTS = {
     "motion": ("motion_encoder", "warp_field.heads"),
-    "warp": ("motion_encoder", "reference_encoder", "warp_field"),
+    "warp": ("reference_encoder", "warp_field"),
     "denoise": ("denoiser",),
 }
-BEFORE = {"motion": ("warp",), "warp": ("motion",), "denoise": ("warp", "motion")}  # where a stage starts from
+FROZEN = {
+    "motion": (),
+    "warp": ("motion_encoder", "warp_field.heads"),
+    "denoise": ("motion_encoder", "reference_encoder", "warp_field"),
+}
+BEFORE = {"motion": ("warp",), "warp": ("motion",), "denoise": ("warp", "motion")}
 FULL_AUGMENTATION_STEPS = 600.0
 
 
@@ -90,11 +96,10 @@ def train(config: TrainConfig, *, resume: bool = True, on_progress: ProgressCall
 
 
 def _start(config: TrainConfig, resume: bool) -> TrainState:
-    nets = LiteNetworks().to(memory_format=torch.channels_last)
+    nets = LiteNetworks()
+    nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(nets).requires_grad_(False)
-    parameters = [p for name in STAGE_PARTS[config.stage] for p in nets.get_submodule(name).parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    state = TrainState(nets, averaged, optimizer)
+    state = TrainState(nets, averaged, _optimizer(nets, config))
     own = config.run / f"{config.stage}.pt"
     if resume and own.exists():
         _load(own, state, optimizer=True)
@@ -103,11 +108,22 @@ def _start(config: TrainConfig, resume: bool) -> TrainState:
             if (config.run / f"{stage}.pt").exists():
                 _load(config.run / f"{stage}.pt", state, optimizer=False)
                 break
-    if config.stage == "denoise":  # build on the averaged, frozen first stage
-        for name in STAGE_PARTS["warp"]:
-            getattr(nets, name).load_state_dict(getattr(averaged, name).state_dict())
-            getattr(nets, name).requires_grad_(False).eval()
+    for name in FROZEN[config.stage]:  # build on the averaged result of the stages before
+        part = nets.get_submodule(name)
+        part.load_state_dict(averaged.get_submodule(name).state_dict())
+        part.eval()
     return state
+
+
+def _optimizer(nets: LiteNetworks, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW over what the stage trains; everything else needs no gradient."""
+    nets.requires_grad_(False)
+    for name in STAGE_PARTS[config.stage]:
+        nets.get_submodule(name).requires_grad_(True)
+    for name in FROZEN[config.stage]:
+        nets.get_submodule(name).requires_grad_(False)
+    parameters = [p for p in nets.parameters() if p.requires_grad]
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def _load(path: Path, state: TrainState, *, optimizer: bool) -> None:
@@ -167,8 +183,8 @@ def _average(state: TrainState, decay: float) -> None:
     decay = min(decay, (1 + state.step) / (10 + state.step))
     for mean, value in zip(state.averaged.parameters(), state.nets.parameters(), strict=True):
         mean.lerp_(value, 1 - decay)
-    for mean, value in zip(state.averaged.buffers(), state.nets.buffers(), strict=True):
-        mean.copy_(value)
+    for kept, counted in zip(state.averaged.buffers(), state.nets.buffers(), strict=True):
+        kept.copy_(counted)
 
 
 def _log(run: Path, row: dict[str, Any]) -> None:
@@ -223,9 +239,16 @@ def export(run: Path, weights_folder: Path, profile: str = "lite") -> Path:
         raise InputError(f"expected warp.pt or denoise.pt in {run}, found neither; train a stage first")
     averaged = LiteNetworks()
     averaged.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["averaged"])
-    modules = {name: module.half() for name, module in averaged.named_children()}
+    averaged.half()
     folder = weights_folder / profile
-    PortraitAnimationPipeline(**modules, scheduler=FlowMatchEulerDiscreteScheduler()).save_pretrained(folder)
+    pipeline = PortraitAnimationPipeline(
+        averaged.motion_encoder,
+        averaged.reference_encoder,
+        averaged.warp_field,
+        averaged.denoiser,
+        FlowMatchEulerDiscreteScheduler(),
+    )
+    pipeline.save_pretrained(folder)
     entries = [
         WeightEntry(
             file=file.relative_to(weights_folder).as_posix(),

@@ -16,8 +16,8 @@ class TrainConfig:
     """Everything that decides a training run.
 
     Attributes:
-        stage: `"motion"` trains the motion encoder alone; `"warp"` trains motion encoder, reference encoder and warp
-            field together; `"denoise"` trains the denoiser on the frozen rest.
+        stage: `"motion"` trains the motion encoder; `"warp"` trains reference encoder and warp field on the frozen
+            motion encoder; `"denoise"` trains the denoiser on the frozen rest.
         data: Folder of shards.
         pattern: Which shards train.
         run: Folder for checkpoints, metrics and sheets.

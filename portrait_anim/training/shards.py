@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from portrait_anim.errors import InputError
@@ -40,7 +41,7 @@ class ShardDataset:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def batch(self, indices: np.ndarray) -> dict[str, torch.Tensor]:
+    def batch(self, indices: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
         """Read samples.
 
         Args:

@@ -38,7 +38,7 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 ]
-START_S, LOOK_S, RENDER_S = 120, 60, 240
+START_S, LOOK_S, RENDER_S = 120, 120, 400
 COMMAND = "import sys; from portrait_anim.cli import main; sys.argv[0] = 'portrait-anim'; main()"
 
 
@@ -136,6 +136,7 @@ def test_from_upload_to_a_playable_video(page: sync_api.Page, demo: Demo, tmp_pa
     _upload(page, "clip", "driving.mp4")
     _enrol_and_grant(page)
     _generate(page, end_s="1")
+    page.wait_for_selector("#preview img", timeout=RENDER_S * 1000)
     page.wait_for_selector("#status .note.good, #status .note.bad", timeout=RENDER_S * 1000)
     assert "Finished" in page.inner_text("#status")
     page.wait_for_function("document.querySelector('#result video')?.readyState >= 2")
@@ -174,6 +175,27 @@ def test_cancel_stops_and_leaves_nothing(page: sync_api.Page, demo: Demo) -> Non
     assert sorted((demo.home / "renders").glob("**/*")) == before
 
 
+def test_a_closed_page_stops_its_render(browser: sync_api.Browser, demo: Demo) -> None:
+    renders = demo.home / "renders"
+    before = sorted(renders.glob("**/*"))
+    opened = browser.new_page()
+    opened.set_default_timeout(LOOK_S * 1000)
+    opened.goto(demo.url)
+    opened.click("#sample-portrait")
+    opened.click("#sample-clip")
+    opened.wait_for_selector("#portrait-note .note.good")
+    opened.wait_for_selector("#clip-note .note.good")
+    _enrol_and_grant(opened)
+    _generate(opened, end_s="6")
+    opened.wait_for_selector("#status :text('Making frames')", timeout=RENDER_S * 1000)
+    assert sorted(renders.glob("**/*")) != before
+    opened.close()
+    deadline = time.monotonic() + LOOK_S
+    while sorted(renders.glob("**/*")) != before:
+        assert time.monotonic() < deadline, "the render went on without its page"
+        time.sleep(0.5)
+
+
 def test_bad_input_is_told_in_plain_words(page: sync_api.Page, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("these are notes")
     page.set_input_files("#portrait input[type=file]", tmp_path / "notes.jpg")
@@ -195,7 +217,7 @@ def test_a_challenge_is_recorded_with_the_camera(page: sync_api.Page) -> None:
     page.wait_for_function("/^[0-9]+:[0-9]{2}$/.test(document.querySelector('.countdown').textContent)")
     page.get_by_text("Click to Access Webcam").click()
     page.locator("#challenge-video").get_by_role("button").filter(has_text="Record").click()
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(6000)
     page.locator("#challenge-video").get_by_role("button").filter(has_text="Stop").click()
     page.wait_for_selector("#challenge-video video[src]")
     page.click("#verify-challenge")

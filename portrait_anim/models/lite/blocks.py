@@ -44,7 +44,8 @@ class ResidualBlock(nn.Module):
             out = out * (1 + scale) + shift
         out = self.conv2(F.silu(out))
         skip: torch.Tensor = self.skip(hidden)
-        return skip + out
+        total: torch.Tensor = skip + out
+        return total
 
 
 class BatchNormBlock(nn.Module):
@@ -64,7 +65,8 @@ class BatchNormBlock(nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Map `(B, C, H, W)` to `(B, C, H, W)`."""
         out = F.relu(self.norm1(self.conv1(hidden)))
-        return F.relu(hidden + self.norm2(self.conv2(out)))
+        total: torch.Tensor = hidden + self.norm2(self.conv2(out))
+        return F.relu(total)
 
 
 def down_block(in_channels: int, out_channels: int) -> nn.Sequential:

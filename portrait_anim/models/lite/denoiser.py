@@ -56,8 +56,9 @@ class CrossAttentionBlock(nn.Module):
     def forward(self, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Map `(B, C, H, W)` with tokens `(B, N, token_dim)` to `(B, C, H, W)`."""
         query = self.norm(hidden).flatten(2).transpose(1, 2)  # (B, H W, C)
-        update = self.attention(query, encoder_hidden_states=tokens)
-        return hidden + update.transpose(1, 2).unflatten(2, hidden.shape[2:])
+        update: torch.Tensor = self.attention(query, encoder_hidden_states=tokens)
+        out: torch.Tensor = hidden + update.transpose(1, 2).unflatten(2, hidden.shape[2:])
+        return out
 
 
 class LiteDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]

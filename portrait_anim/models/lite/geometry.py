@@ -41,7 +41,8 @@ def euler_to_matrix(angles: torch.Tensor) -> torch.Tensor:
         dim=-1,
     )
     flip = angles.new_tensor([1.0, -1.0, -1.0])
-    return rows.unflatten(-1, (3, 3)) * flip[:, None] * flip[None, :]
+    matrix: torch.Tensor = rows.unflatten(-1, (3, 3)) * flip[:, None] * flip[None, :]
+    return matrix
 
 
 def pixel_grid(size: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -19,7 +19,7 @@ from portrait_anim.training.synthetic import camera
 from portrait_anim.training.synthetic.mesh import SKIN
 from portrait_anim.training.synthetic.people import Cast
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
-from portrait_anim.training.synthetic.shading import gaussian_blur
+from portrait_anim.training.synthetic.shading import gaussian_blur, luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures, colours
 
 _TONE_SIGMA: Final = 0.05  # share of the photo side below which tone is taken from the base person
@@ -54,6 +54,7 @@ class ActorRecipe:
         seed: Seed of that change.
         gain: Factors on red, green and blue of the person.
         gamma: Exponent on the person's brightness; above 1 darkens.
+        relighting: How strongly the light changes when the head turns, 0 to 1; less hides the limits of the light fit.
         backdrop: Red, green and blue of a new background in [0, 1]; the base's own, blurred beyond recognition, when
             `None` (edges of hair carry its colour, so that it fits best).
     """
@@ -64,6 +65,7 @@ class ActorRecipe:
     seed: int = 0
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gamma: float = 1.0
+    relighting: float = 0.55
     backdrop: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -95,11 +97,16 @@ def make_actor(cast: Cast, recipe: ActorRecipe) -> Cast:
     if have != recipe.numbers:
         raise ValueError(f"expected a cast of the people {recipe.numbers} of the recipe in that order, got {have}")
     first = torch.zeros(1, dtype=torch.long, device=cast.device)
+    base = cast.people.rows(first)
+    directional = base.light.new_tensor([1.0] + [recipe.relighting] * 8)
+    light = base.light * directional
     people = replace(
-        cast.people.rows(first),
+        base,
         number=-torch.ones_like(first),
+        light=light,
+        shade=luminance(vertex_normals(base.vertices, cast.mesh.normal_tris), light),
         reshape=_shape_change(cast, recipe)[None],
-        fill=_grade(cast.people.fill[:1], recipe),
+        fill=_grade(base.fill, recipe),
     )
     return Cast(mesh=cast.mesh, people=people, textures=_actor_textures(cast, recipe))
 

@@ -19,8 +19,9 @@ from portrait_anim.errors import InputError, MediaError
 from portrait_anim.types import PathLike, UInt8Array
 
 PACK_HINT: Final = (
-    "The pack holds portraits of people who do not exist (OMI, CC BY-NC-SA 4.0) fitted with the ICT head; it is "
-    "not part of the repository. Get omi_pack.npz as docs/DATA.md says and give its path (--pack PATH)."
+    "The pack (omi_pack.npz) holds portraits of people who do not exist (OMI, CC BY-NC-SA 4.0), fitted with the ICT "
+    "head. It is training material and not part of the repository: take it from whoever trains with you and give its "
+    "path (--pack PATH). Rendering the sample assets anew and training need it; nothing else does."
 )
 _REQUIRED: Final = (
     "neutral", "tris", "plane", "geo", "centre", "chin", "lips", "expr_names", "identity_basis", "identity_scale",

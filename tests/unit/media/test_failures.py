@@ -12,14 +12,13 @@ from portrait_anim.errors import MediaError
 from portrait_anim.media.failures import media_errors, require_file
 
 
-@pytest.mark.parametrize("code", sorted(av.error.classes))
 @pytest.mark.parametrize("action", ["read", "write"])
-def test_every_error_of_pyav_is_mapped(code, action):
-    kind = av.error.classes[code]
-    with pytest.raises(MediaError, match="Expected") as caught, media_errors("clip.mp4", action):
-        raise kind(code, "something went wrong", "clip.mp4")
-    assert "clip.mp4" in str(caught.value)
-    assert caught.value.__cause__ is not None
+def test_every_error_of_pyav_is_mapped(action):
+    assert len(av.error.classes) > 20
+    for code, kind in av.error.classes.items():
+        with pytest.raises(MediaError, match=r"Expected.*clip\.mp4") as caught, media_errors("clip.mp4", action):
+            raise kind(code, "something went wrong", "clip.mp4")
+        assert isinstance(caught.value.__cause__, kind)
 
 
 @pytest.mark.parametrize(

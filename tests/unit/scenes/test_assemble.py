@@ -77,6 +77,7 @@ def test_shots_follow_each_other_with_their_sound_and_everybodys_consent(tmp_pat
     assert max(silent, after) < 0.02
     report = verify(film, home=tmp_path / "home")
     assert report.ok
+    assert "Joined from 2 renders" in " ".join(report.findings)
     assert [part["cameo_kind"] for part in report.claims["consent"]["parts"]] == ["real", "fictional"]
 
 

@@ -35,7 +35,8 @@ def test_keys_must_be_in_order() -> None:
 
 
 def test_a_performance_becomes_curves(statistics: MotionStatistics) -> None:
-    still = Performance(duration_s=2.0, yaw=((0.0, 10.0),), blinks=(1.0,), expression=(({"jawOpen": 0.5}, ((0.0, 1.0),)),))
+    jaw = ({"jawOpen": 0.5}, ((0.0, 1.0),))
+    still = Performance(duration_s=2.0, yaw=((0.0, 10.0),), blinks=(1.0,), expression=(jaw,))
     curves = perform(statistics, still, 20.0)
     assert curves.expr.shape == (40, 53)
     assert (curves.head[:, 0] == 10).all()

@@ -41,7 +41,7 @@ def test_numbers_are_looked_up_in_the_order_given(tmp_path: Path) -> None:
 def test_a_damaged_picture_is_a_media_error(tmp_path: Path) -> None:
     broken = tmp_path / "0004.jpg"
     broken.write_bytes(b"\xff\xd8 not a picture")
-    with pytest.raises(MediaError, match="0004.jpg"):
+    with pytest.raises(MediaError, match=r"0004\.jpg"):
         decode_picture(broken)
 
 
@@ -54,5 +54,5 @@ def test_people_of_the_pack_load(pack: Pack) -> None:
 
 
 def test_sharper_photographs_that_are_absent_are_named(pack: Pack, tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match="0042.jpg"):
+    with pytest.raises(MediaError, match=r"0042\.jpg"):
         load_cast(pack, numbers=(42,), photos=tmp_path)

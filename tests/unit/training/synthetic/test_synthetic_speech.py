@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ def statistics(expression_names: tuple[str, ...]) -> MotionStatistics:
 def test_phones_follow_each_other_without_gaps() -> None:
     line = time_phones("helo: am", start_s=0.5)
     assert line[0].start_s == 0.5
-    assert all(a.end_s == b.start_s for a, b in zip(line, line[1:], strict=False))
+    assert all(a.end_s == b.start_s for a, b in pairwise(line))
     long_o = line[3]
     assert long_o.end_s - long_o.start_s == pytest.approx(2 * PHONES["o"][2])
     assert time_phones("helo", tempo=2.0)[-1].end_s == pytest.approx(time_phones("helo")[-1].end_s / 2)
@@ -66,7 +68,7 @@ def test_vowels_are_loud_and_pauses_are_silent() -> None:
 
 
 def test_the_voice_has_the_pitch_asked_for() -> None:
-    track = speak(time_phones("a::::", start_s=0.0), duration_s=0.9, pitch_hz=150, sample_rate_hz=16000)
+    track = speak(time_phones("a::", start_s=0.0), duration_s=0.9, pitch_hz=150, sample_rate_hz=16000)
     part = track.samples[0, 3000:7000].astype(np.float64)
     spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part)), 65536)) ** 2
     period = np.argmax(np.fft.irfft(spectrum)[64:200]) + 64
