@@ -118,22 +118,24 @@ def _real_tab() -> dict[str, Any]:
             name = gr.Textbox(label="Name", max_length=100, scale=3, elem_id="real-name")
             issue = gr.Button("Issue a challenge", scale=1, min_width=170, elem_id="issue")
         steps = gr.HTML(elem_id="challenge")
-        video = gr.Video(
-            label="Challenge video",
-            sources=["webcam", "upload"],
-            include_audio=False,
-            visible=False,
-            buttons=[],
-            elem_id="challenge-video",
-        )
-        # Nobody's voice is asked for. Gradio would also re-encode what was uploaded, for which it needs ffmpeg.
-        video.preprocess = _uploaded_path
-        verify = gr.Button("Verify and enrol", variant="primary", visible=False, elem_id="verify-challenge")
+        # Shown and hidden as a whole: an update of the widget itself would undo the line about `preprocess`.
+        with gr.Column(visible=False) as recorder:
+            video = gr.Video(
+                label="Challenge video",
+                sources=["webcam", "upload"],
+                include_audio=False,
+                buttons=[],
+                elem_id="challenge-video",
+            )
+            # Nobody's voice is asked for. Gradio would also re-encode what was uploaded, for which it needs ffmpeg.
+            video.preprocess = _uploaded_path
+            verify = gr.Button("Verify and enrol", variant="primary", elem_id="verify-challenge")
         results = gr.HTML(elem_id="challenge-results")
     return {
         "real_name": name,
         "issue": issue,
         "steps": steps,
+        "recorder": recorder,
         "challenge_video": video,
         "verify": verify,
         "results": results,

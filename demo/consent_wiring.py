@@ -41,13 +41,13 @@ def connect_consent(page: Any, handlers: Handlers, portrait: InputWidgets, card:
     card.issue.click(
         plainly(events.issue),
         card.real_name,
-        [card.challenge, card.steps, card.challenge_video, card.verify, card.results],
+        [card.challenge, card.steps, card.challenge_video, card.recorder, card.results],
         **QUIET,
     )
     card.verify.click(
         plainly(events.verify),
         [card.challenge, *picture, card.challenge_video],
-        [card.cameo, card.results, card.challenge, card.steps, card.challenge_video, card.verify],
+        [card.cameo, card.results, card.challenge, card.steps, card.recorder],
         show_progress_on=card.results,
         **FACE_LANE,
     )
@@ -81,8 +81,7 @@ class _ConsentEvents:
     def issue(self, name: str) -> tuple[Any, ...]:
         """Show a new challenge and open the recorder."""
         challenge = self._handlers.challenge(name)
-        recorder, button = gr.update(value=None, visible=True), gr.update(visible=True)
-        return challenge, wording.challenge_text(challenge), recorder, button, ""
+        return challenge, wording.challenge_text(challenge), None, gr.update(visible=True), ""
 
     def verify(
         self,
@@ -108,8 +107,7 @@ class _ConsentEvents:
             assert challenge is not None
             note = wording.note(f"Enrolled {cameo.name}. Nothing is allowed yet: grant a permission below.", "good")
             chosen, failures = self.cameo_list(cameo), ()
-        gone = gr.update(visible=False)
-        return chosen, note + wording.steps_text(challenge, failures), None, "", gone, gone
+        return chosen, note + wording.steps_text(challenge, failures), None, "", gr.update(visible=False)
 
     def permissions(self, cameo_id: str | None) -> tuple[Any, ...]:
         """Show who the cameo is, what was granted, and which permission can be used."""

@@ -31,6 +31,7 @@ class CameoWidgets:
     real_name: Any
     issue: Any
     steps: Any
+    recorder: Any
     challenge_video: Any
     verify: Any
     results: Any

@@ -6,11 +6,11 @@ frames of 7 real clips full of grimaces (same person, same recording), aligned w
 =========  ==========================  =================================  ==================================
 threshold  false accepts, adult pairs  false accepts, portrait and clip   false rejects, single frames; mean of 5
 =========  ==========================  =================================  ==================================
-0.40       0.03 %                      0.001 %                            18.7 %; below 2 %
+0.40       0.03 %                      0.001 %                            18.7 %; 1 %
 0.45       0.098 %                     0.03 %                             9.6 %; 0
 0.48       0.19 %                      0.08 %                             7.0 %; 0
 0.50       0.30 %                      0.17 %                             5.3 %; 0
-0.60       above 2 %                   2.7 %                              0; 0
+0.60       3.2 %                       2.7 %                              0; 0
 =========  ==========================  =================================  ==================================
 
 So compare the mean of five or more frames (`mean_embedding`), not one frame. Known weaknesses: with children included
