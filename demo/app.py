@@ -101,5 +101,5 @@ def launch(
         except KeyboardInterrupt:
             logger.info("ended by the user")
         finally:
-            handlers.renders.cancel_all()
+            handlers.close()
             page.close(verbose=False)

@@ -6,6 +6,7 @@ what is not allowed. Errors are those of `portrait_anim.errors`; the page shows 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,8 @@ from portrait_anim.consent.records import Cameo, Challenge, Grant, Usage
 from portrait_anim.consent.registry import get_cameo, list_cameos
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.enrolment import enroll_fictional_from_file, enroll_from_files
-from portrait_anim.errors import InputError
-from portrait_anim.types import ProgressCallback
+from portrait_anim.errors import Cancelled, InputError
+from portrait_anim.types import Progress, ProgressCallback
 from portrait_anim_demo.looking import Look, look_at_clip, look_at_portrait
 from portrait_anim_demo.orders import CONTEXT, OPERATOR, Renders, plain_values, utc_now
 
@@ -39,6 +40,7 @@ class Handlers:
         self.home = home
         self.renders = Renders(home, clock=clock)
         self._clock, self._random = clock, random
+        self._closing = threading.Event()
         home.mkdir(parents=True, exist_ok=True)
 
     # -- what was chosen ------------------------------------------------------------------------------------
@@ -118,11 +120,19 @@ class Handlers:
             InputError: If something is missing or cannot be used.
             ConsentDenied: If the challenge is expired or was answered before.
             LivenessFailed: If the video does not answer it; `failures` says why.
+            Cancelled: If the demo ends meanwhile.
         """
         if challenge is None:
             raise InputError("expected an issued challenge, got none; press “Issue a challenge” first")
         picture = _given(portrait, "a portrait of the person (step 1)")
         answer = _given(video, "a recorded or uploaded challenge video")
+
+        def report(progress: Progress) -> None:
+            if self._closing.is_set():
+                raise Cancelled("stopped because the demo ends; the challenge can still be answered")
+            if on_progress:
+                on_progress(progress)
+
         with plain_values(), self._store() as store:
             return enroll_from_files(
                 store,
@@ -131,7 +141,7 @@ class Handlers:
                 video=answer,
                 now=self._clock(),
                 face=face,
-                on_progress=on_progress,
+                on_progress=report,
             )
 
     # -- permissions ----------------------------------------------------------------------------------------
@@ -197,6 +207,11 @@ class Handlers:
     def now(self) -> datetime:
         """Current time."""
         return self._clock()
+
+    def close(self) -> None:
+        """Stop whatever is under way, as when the demo ends."""
+        self._closing.set()
+        self.renders.cancel_all()
 
     def _store(self) -> ConsentStore:
         return open_store(self.home)

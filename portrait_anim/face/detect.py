@@ -112,9 +112,7 @@ class FaceDetector:
                 if box[2] - box[0] > 1 and box[3] - box[1] > 1:
                     yield box, float(detection.score[0])
 
-    def _confirm(
-        self, image: UInt8Array, box: Float64Array, score: float, time_s: float
-    ) -> FaceObservation | None:
+    def _confirm(self, image: UInt8Array, box: Float64Array, score: float, time_s: float) -> FaceObservation | None:
         """Landmarks of the face in a box, or nothing when the mesh sees none there."""
         centre, side = (box[:2] + box[2:]) / 2, float(max(box[2] - box[0], box[3] - box[1]))
         for factor in _MESH_SIDES:

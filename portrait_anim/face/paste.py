@@ -83,13 +83,19 @@ def paste_back(
         return result
     left, top, right, bottom = covered_region(transform, frame.shape[1], frame.shape[0])
     area = (left, top, right, bottom)
-    moved = _to_frame(np.concatenate([change, _fade_of_detail(change)], axis=2), transform, area)
-    before = _to_frame(original.astype(np.float32), transform, area)
-    weight = _to_frame(mask, transform, area, smooth=False)
-    region = frame[top:bottom, left:right].astype(np.float32)
-    fade = np.clip(moved[:, :, 3:4], 0, 1)
-    blended = region + weight * (moved[:, :, :3] - fade * (region - before))
-    result[top:bottom, left:right] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    moved = _to_frame(change, transform, area)
+    detail = _to_frame(original.astype(np.float32), transform, area)
+    fade, weight = np.split(
+        _to_frame(np.concatenate([_fade_of_detail(change), mask], axis=2), transform, area, smooth=False), 2, axis=2
+    )
+    region = frame[top:bottom, left:right]
+    np.subtract(region, detail, out=detail)  # in place: these arrays are as large as the face in the frame
+    detail *= fade
+    moved -= detail
+    moved *= weight
+    moved += region
+    np.rint(moved, out=moved)
+    result[top:bottom, left:right] = np.clip(moved, 0, 255, out=moved).astype(np.uint8)
     return result
 
 
@@ -101,9 +107,7 @@ def _fade_of_detail(change: Float32Array) -> Float32Array:
     strongest = np.ascontiguousarray(np.abs(change).max(axis=2))
     spread = cv2.dilate(strongest, np.ones((reach, reach), np.uint8))
     local = cv2.blur(spread, (reach, reach), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(
-        np.clip((local - _CHANGE_LOW) / (_CHANGE_HIGH - _CHANGE_LOW), 0, 1)[:, :, None], dtype=np.float32
-    )
+    return np.asarray(np.clip((local - _CHANGE_LOW) / (_CHANGE_HIGH - _CHANGE_LOW), 0, 1)[:, :, None], dtype=np.float32)
 
 
 def _to_frame(

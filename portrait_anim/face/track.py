@@ -141,17 +141,13 @@ class _LookAhead:
             smoother = self._smoothers[item.segment]
             smoother.forget_before(time_s)
             centre, scale = smoother.at(time_s)
-            return TrackedFrame(
-                frame=item.frame, observation=item.face, status="found", centre=centre, scale=scale
-            )
+            return TrackedFrame(frame=item.frame, observation=item.face, status="found", centre=centre, scale=scale)
         after = next((later for later in self._waiting if later.face is not None), None)
         if self._before is None or after is None or after.face is None or after.segment != self._before[1]:
             return TrackedFrame(frame=item.frame, observation=None, status="lost")
         bridged = interpolate(self._before[0], after.face, time_s)
         centre, scale = self._smoothers[after.segment].at(time_s)
-        return TrackedFrame(
-            frame=item.frame, observation=bridged, status="bridged", centre=centre, scale=scale
-        )
+        return TrackedFrame(frame=item.frame, observation=bridged, status="bridged", centre=centre, scale=scale)
 
     def _continues(self, before: FaceObservation, after: FaceObservation) -> bool:
         """Whether two successive sightings belong together: a short gap, and no jump as at a cut."""
@@ -183,6 +179,4 @@ def interpolate(before: FaceObservation, after: FaceObservation, time_s: float) 
     size = image_size_of(before)
     if size is None:
         return FaceObservation(box=box, landmarks=landmarks, score=score, time_s=time_s, depth=depth)
-    return MeasuredFace(
-        box=box, landmarks=landmarks, score=score, time_s=time_s, depth=depth, image_size=size
-    )
+    return MeasuredFace(box=box, landmarks=landmarks, score=score, time_s=time_s, depth=depth, image_size=size)

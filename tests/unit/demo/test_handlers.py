@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from portrait_anim.consent.ledger import verify
+from portrait_anim.consent.registry import get_challenge
 from portrait_anim.consent.store import open_store
 from portrait_anim.errors import Cancelled, ConsentDenied, InputError, MediaError
 from portrait_anim.pipelines.options import AnimationOptions
@@ -123,6 +125,15 @@ def test_answering_needs_challenge_portrait_and_video(handlers, portrait: str) -
         handlers.enrol_real(challenge, portrait, None, None)
 
 
+def test_closing_stops_a_verification_without_spending_the_challenge(handlers, portrait: str) -> None:
+    challenge = handlers.challenge("Ada")
+    handlers.close()
+    with pytest.raises(Cancelled):
+        handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "driving.mp4"))
+    with open_store(handlers.home) as store:
+        assert get_challenge(store, challenge.id, handlers.now()).id == challenge.id
+
+
 def test_an_expired_challenge_is_refused(handlers, clock: Clock, portrait: str) -> None:
     challenge = handlers.challenge("Ada")
     clock.now += timedelta(hours=1)
@@ -228,8 +239,6 @@ def test_cancel_stops_a_running_render_and_leaves_nothing(handlers, cameo) -> No
         list(running)
     assert files(handlers) == []
     with open_store(handlers.home) as store:
-        from portrait_anim.consent.ledger import verify
-
         assert verify(store) > 0
 
 

@@ -41,7 +41,10 @@ def test_eye_geometry_is_measured_in_three_dimensions() -> None:
 
 def test_transforms_follow_the_crop_convention() -> None:
     face = make_face()
-    for transform, side, drop in ((portrait_transform(face, 256), 2.466, 0.062), (motion_transform(face, 128), 1.9, 0.35)):
+    for transform, side, drop in (
+        (portrait_transform(face, 256), 2.466, 0.062),
+        (motion_transform(face, 128), 1.9, 0.35),
+    ):
         size = transform.size_px
         centre = transform.matrix @ np.array([130, 50 + drop * 60, 1])
         assert centre == pytest.approx([size / 2, size / 2])
@@ -52,9 +55,7 @@ def test_transforms_follow_the_crop_convention() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    x=st.floats(-50, 350), y=st.floats(-50, 250), side=st.floats(20, 400), size=st.sampled_from([32, 64, 100])
-)
+@given(x=st.floats(-50, 350), y=st.floats(-50, 250), side=st.floats(20, 400), size=st.sampled_from([32, 64, 100]))
 def test_crop_samples_the_plane_it_describes(x: float, y: float, side: float, size: int) -> None:
     """A picture whose colour is linear in position shows that position, to half a grey level (plus rounding)."""
     columns, rows = np.meshgrid(np.arange(300) + 0.5, np.arange(200) + 0.5)
@@ -78,7 +79,9 @@ def test_crop_at_natural_size_copies_pixels() -> None:
 @pytest.mark.parametrize("centre", [(-500.0, 40.0), (60.0, 900.0), (4000.0, -4000.0)])
 def test_crop_outside_the_frame_repeats_its_border(centre: tuple[float, float]) -> None:
     picture = np.full((90, 120, 3), (10, 200, 30), np.uint8)
-    assert np.array_equal(np.unique(crop(picture, square_transform(np.array(centre), 50, 32)).reshape(-1, 3), axis=0), [[10, 200, 30]])
+    assert np.array_equal(
+        np.unique(crop(picture, square_transform(np.array(centre), 50, 32)).reshape(-1, 3), axis=0), [[10, 200, 30]]
+    )
 
 
 def test_shrinking_does_not_alias() -> None:

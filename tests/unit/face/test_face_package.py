@@ -9,7 +9,9 @@ import portrait_anim.face as face
 
 
 def test_names_are_sorted_and_exist() -> None:
-    assert list(face.__all__) == sorted(face.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert list(face.__all__) == sorted(
+        face.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
     assert all(hasattr(face, name) for name in face.__all__)
 
 

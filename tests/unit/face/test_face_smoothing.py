@@ -12,7 +12,10 @@ from portrait_anim.face.smoothing import GeometrySmoother
 
 @settings(deadline=None)
 @given(
-    speed=st.floats(-300, 300), growth=st.floats(-0.5, 0.5), fps=st.sampled_from([12.0, 25.0, 59.94]), at=st.floats(0, 1)
+    speed=st.floats(-300, 300),
+    growth=st.floats(-0.5, 0.5),
+    fps=st.sampled_from([12.0, 25.0, 59.94]),
+    at=st.floats(0, 1),
 )
 def test_steady_movement_passes_without_lag(speed: float, growth: float, fps: float, at: float) -> None:
     """Also at the very ends, where a plain average would pull inwards."""

@@ -57,7 +57,9 @@ def test_every_frame_comes_once_with_its_face(moving: list[UInt8Array], tracked:
 
 
 def test_geometry_is_steady_and_does_not_lag(tracked: list[TrackedFrame]) -> None:
-    raw = np.array([[*eye_midpoint(item.observation), eye_distance(item.observation)] for item in tracked if item.observation])
+    raw = np.array(
+        [[*eye_midpoint(item.observation), eye_distance(item.observation)] for item in tracked if item.observation]
+    )
     smooth = np.array([[*item.centre, item.scale] for item in tracked if item.centre is not None])
     roughness = [np.abs(np.diff(values, 2, axis=0)).mean(axis=0) for values in (raw, smooth)]
     assert roughness[1][2] < 0.3 * roughness[0][2]

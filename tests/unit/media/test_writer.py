@@ -169,12 +169,13 @@ def test_temporary_file_is_beside_the_target(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of processes are a Unix matter")
 class TestInAnotherProcess:
     PROGRAM = """
-import resource, sys
+import resource, signal, sys
 from fractions import Fraction
 import numpy as np
 from portrait_anim.errors import MediaError
 from portrait_anim.media.writer import VideoWriter
 path, limit, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores Ctrl-C
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 rng = np.random.default_rng(0)
@@ -202,7 +203,10 @@ except MediaError as error:
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=20)
+            try:
+                _, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()
         assert "KeyboardInterrupt" in errors
         assert not list(tmp_path.iterdir())
 
