@@ -14,7 +14,7 @@ import typer
 
 from portrait_anim.errors import InputError
 from portrait_anim.weights import samples_dir
-from portrait_anim_demo import cards, wiring
+from portrait_anim_demo import cards, render_cards, wiring
 from portrait_anim_demo.handlers import Handlers
 from portrait_anim_demo.theme import CSS, SCRIPT, make_theme
 
@@ -47,8 +47,8 @@ def build(handlers: Handlers) -> Any:
             portrait = cards.portrait_card()
             clip = cards.clip_card()
         cameo = cards.cameo_card()
-        options = cards.option_card()
-        result = cards.result_card()
+        options = render_cards.option_card()
+        result = render_cards.result_card()
         wiring.connect(page, handlers, portrait, clip, cameo, options, result)
     return page
 

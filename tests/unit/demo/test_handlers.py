@@ -1,5 +1,6 @@
 """Widget values go into the real consent gate and studio."""
 
+import json
 import random
 import shutil
 from datetime import datetime, timedelta, timezone
@@ -10,7 +11,7 @@ import pytest
 from portrait_anim.consent.ledger import verify
 from portrait_anim.consent.registry import get_challenge
 from portrait_anim.consent.store import open_store
-from portrait_anim.errors import Cancelled, ConsentDenied, InputError, MediaError
+from portrait_anim.errors import Cancelled, ConsentDenied, InputError, LivenessFailed, MediaError
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.weights import samples_dir
 
@@ -123,6 +124,34 @@ def test_answering_needs_challenge_portrait_and_video(handlers, portrait: str) -
         handlers.enrol_real(challenge, None, None, "video.mp4")
     with pytest.raises(InputError, match="video"):
         handlers.enrol_real(challenge, portrait, None, None)
+
+
+class Scripted(random.Random):
+    """Draws the actions that the sample challenge video performs, instead of any."""
+
+    def sample(self, population, k, *, counts=None):
+        notes = json.loads((samples_dir() / "challenge.json").read_text(encoding="utf-8"))
+        return [step["action"] for step in notes["actions"]]
+
+
+@pytest.mark.slow
+def test_the_person_who_answers_a_challenge_is_enrolled(tmp_path: Path, clock: Clock, portrait: str) -> None:
+    handlers = handlers_module.Handlers(tmp_path / "home", clock=clock, random=Scripted(1))
+    video, seen = str(samples_dir() / "challenge.mp4"), []
+    cameo = handlers.enrol_real(handlers.challenge("Ada"), portrait, None, video, seen.append)
+    assert (cameo.name, cameo.kind) == ("Ada", "real")
+    assert seen[-1].done > 100
+    assert handlers.grants(cameo.id) == []
+
+
+@pytest.mark.slow
+def test_a_video_that_answers_another_challenge_is_refused(handlers, portrait: str) -> None:
+    challenge = handlers.challenge("Ada")
+    with pytest.raises(LivenessFailed) as refusal:
+        handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "driving.mp4"))
+    assert any(text.startswith("step 1 (") for text in refusal.value.failures)
+    with pytest.raises(ConsentDenied):
+        handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "challenge.mp4"))
 
 
 def test_closing_stops_a_verification_without_spending_the_challenge(handlers, portrait: str) -> None:

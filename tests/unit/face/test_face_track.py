@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -182,3 +184,17 @@ def test_interpolation_is_a_straight_line() -> None:
     assert np.allclose(middle.depth, 0.125)
     assert middle.time_s == 1.25
     assert middle.score == pytest.approx(0.4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dev01.mp4", "dev03.mp4"])
+def test_real_grimaces_are_followed_in_every_frame(shared_data: Path, name: str) -> None:
+    with av.open(str(shared_data / "clips" / "dev" / name)) as container:
+        frames = (
+            Frame(image=image.to_ndarray(format="rgb24"), time_s=float(image.time), index=i)
+            for i, image in enumerate(container.decode(video=0))
+        )
+        result = list(track(frames))
+    assert set(statuses(result)) == {"f"}
+    scale = np.log([item.scale for item in result])
+    assert np.abs(np.diff(scale, 2)).max() < 1e-3, "the crop breathes"
