@@ -85,7 +85,7 @@ def cameo_card() -> CameoWidgets:
 
 
 def _fictional_tab() -> dict[str, Any]:
-    with gr.Tab("New: fictional", id="fictional"):
+    with gr.Tab("Add fictional", id="fictional"):
         gr.HTML(
             "<p>For painted, rendered or invented faces. You sign the statement; it is kept in the ledger, and "
             "every video says that it shows nobody real. Refused when the face is an enrolled real person's.</p>"
@@ -103,7 +103,7 @@ def _fictional_tab() -> dict[str, Any]:
 
 
 def _real_tab() -> dict[str, Any]:
-    with gr.Tab("New: real person", id="real"):
+    with gr.Tab("Add real", id="real"):
         gr.HTML(
             "<p>The person shown in step 1 proves to be here: a random sequence of movements, recorded now, by the "
             "same face. Each sequence can be answered once, within ten minutes.</p>"

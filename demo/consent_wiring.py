@@ -69,7 +69,7 @@ class _ConsentEvents:
     def cameo_list(self, chosen: Cameo | None = None) -> Any:
         """The list of enrolled cameos."""
         choices = [(wording.cameo_label(cameo), cameo.id) for cameo in self._handlers.cameos()]
-        nobody = "" if choices else "Nobody is enrolled yet; use one of the tabs for new cameos."
+        nobody = "" if choices else "Nobody is enrolled yet; add somebody with the tabs above."
         return gr.update(choices=choices, value=chosen.id if chosen else None, info=nobody)
 
     def enrol_fictional(self, path: str | None, face: str | None, name: str, statement: str) -> tuple[Any, Any]:

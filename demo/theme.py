@@ -45,7 +45,7 @@ def make_theme() -> Any:
 
 
 CSS = """
-.gradio-container { max-width: 1120px !important; margin: 0 auto !important; padding: 16px !important; }
+.gradio-container { width: 100% !important; min-width: 0 !important; max-width: 1120px !important; margin: 0 auto !important; padding: 16px !important; }
 .card .html-container, #title .html-container { padding: 0 !important; }
 .card .block:has(> .html-container > .prose:empty) { display: none; }
 .gradio-container .prose, .gradio-container .html-container { font-size: 15px; line-height: 1.5; }
@@ -98,8 +98,8 @@ table.grants tr.on b { color: #059669; }
 button:focus-visible { outline: 3px solid var(--primary-400); outline-offset: 2px; }
 button[aria-label="Trim video to selection"] { display: none; }
 @media (max-width: 640px) {
-  .gradio-container { padding: 4px !important; }
-  .gradio-container main { padding: 6px 4px !important; }
+  .gradio-container, .gradio-container > .main, .gradio-container > .main > .wrap { padding: 3px !important; }
+  .card .tab-container button { padding: 0 8px !important; font-size: 14px; }
   .card { padding: 12px !important; border-radius: 10px; }
   table.grants th, table.grants td { white-space: normal; padding: 5px 4px; font-size: 13px; }
   .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: 6px; }

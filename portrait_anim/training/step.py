@@ -194,7 +194,7 @@ def denoise_step(
     picture = F.pixel_shuffle(out.sample.float(), 4)
     mask_logits = F.pixel_shuffle(out.mask_logits.float(), 4)
     points = batch["points"]
-    weight_source = part_weight(points[:, 3:6] / 10.0, (points[:, 6:] > 0.99).float(), gain=4.0)
+    weight_source = part_weight(points[:, 3:6] / 10.0, (points[:, 6:] > 0.99).float(), gain=10.0)
     weight = 1 + warp(weight_source - 1, field_out.flow.detach())
     weight = F.interpolate(weight, scale_factor=4, mode="bilinear", align_corners=False)
     losses = image_losses(picture, target, weight)

@@ -209,7 +209,7 @@ def test_bad_input_is_told_in_plain_words(page: sync_api.Page, tmp_path: Path) -
 
 def test_a_challenge_is_recorded_with_the_camera(page: sync_api.Page) -> None:
     page.click("#sample-portrait")
-    page.get_by_role("tab", name="real person").click()
+    page.get_by_role("tab", name="real").click()
     page.locator("#real-name input, #real-name textarea").fill("Ada")
     page.click("#issue")
     page.wait_for_selector("#challenge li")
@@ -230,3 +230,7 @@ def test_nothing_sticks_out_on_a_small_screen(page: sync_api.Page, width: int) -
     page.set_viewport_size({"width": width, "height": 800})
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for tab in ("Enrolled", "Add fictional", "Add real"):
+        box = page.get_by_role("tab", name=tab).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
