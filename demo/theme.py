@@ -45,7 +45,8 @@ def make_theme() -> Any:
 
 
 CSS = """
-.gradio-container { width: 100% !important; min-width: 0 !important; max-width: 1120px !important; margin: 0 auto !important; padding: 16px !important; }
+.gradio-container { width: 100% !important; min-width: 0 !important; max-width: 1120px !important;
+  margin: 0 auto !important; padding: 16px !important; }
 .card .html-container, #title .html-container { padding: 0 !important; }
 .card .block:has(> .html-container > .prose:empty) { display: none; }
 .gradio-container .prose, .gradio-container .html-container { font-size: 15px; line-height: 1.5; }

@@ -225,11 +225,13 @@ def test_a_challenge_is_recorded_with_the_camera(page: sync_api.Page) -> None:
     page.wait_for_selector(".toast-wrap :text('face')")
 
 
-@pytest.mark.parametrize("width", [360, 414, 768])
+@pytest.mark.parametrize("width", [360, 390, 768])
 def test_nothing_sticks_out_on_a_small_screen(page: sync_api.Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width < 390:
+        return  # Gradio moves tabs that do not fit into a menu
     for tab in ("Enrolled", "Add fictional", "Add real"):
         box = page.get_by_role("tab", name=tab).bounding_box()
         assert box is not None
