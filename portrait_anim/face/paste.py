@@ -37,7 +37,8 @@ def soft_mask(size_px: int, *, feather: float = 0.12) -> Float32Array:
         raise ValueError(f"expected feather in (0, 0.5], got {feather}")
     if size_px < 1:
         raise ValueError(f"expected size_px >= 1, got {size_px}")
-    position = np.abs(np.linspace(-1, 1, size_px))  # 0 in the middle, 1 in the outermost pixels
+    # 0 in the middle, 1 in the outermost pixels; from whole numbers, so that both sides are exactly alike
+    position = np.abs(2.0 * np.arange(size_px) - (size_px - 1)) / (size_px - 1) if size_px > 1 else np.ones(1)
     beyond = np.maximum(position - (1 - 2 * feather), 0) / (2 * feather)  # 0 to 1 within the fade
     inside = np.clip(1 - np.hypot(beyond[None, :], beyond[:, None]), 0, 1)
     inside[(position == 1)[:, None] | (position == 1)[None, :]] = 0  # whatever rounding did
