@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -42,15 +41,6 @@ def read_portrait(path: Path, frame_number: int = 0) -> UInt8Array:
         for frame in itertools.islice(frames, frame_number, None):
             return frame.image
     raise MediaError(f"expected a video with a frame {frame_number}, got {path} with fewer; choose an earlier frame")
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class DrivingSource:

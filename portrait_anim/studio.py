@@ -25,7 +25,7 @@ from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.errors import Cancelled, MediaError, PortraitAnimError
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
-from portrait_anim.inputs import DrivingSource, file_digest, read_portrait
+from portrait_anim.inputs import DrivingSource, read_portrait
 from portrait_anim.media.image import pixel_digest, write_image
 from portrait_anim.media.writer import VideoWriter
 from portrait_anim.models.profiles import get_profile
@@ -36,6 +36,7 @@ from portrait_anim.provenance.manifest import sign_file
 from portrait_anim.provenance.verify import VerificationReport, verify
 from portrait_anim.sheet import ContactSheet, side_by_side
 from portrait_anim.types import PathLike, Progress, ProgressCallback, UInt8Array
+from portrait_anim.weights import file_sha256
 
 if TYPE_CHECKING:
     from portrait_anim.consent.permit import RenderPermit
@@ -345,7 +346,7 @@ class _Session:
             created=self._clock(),
             software_version=__version__,
             portrait_sha256=pixel_digest(portrait),
-            driver_sha256=file_digest(job.driving),
+            driver_sha256=file_sha256(job.driving),
         )
         signed = folder / "signed.mp4"
         sign_file(draft, signed, claims=claims, home=self.store.home)
@@ -354,7 +355,7 @@ class _Session:
             raise PortraitAnimError(f"expected the finished file to verify, got: {'; '.join(report.findings)}")
         if job.sheet:
             sign_file(folder / "sheet.png", folder / "sheet-signed.png", claims=claims, home=self.store.home)
-        digest = file_digest(signed)
+        digest = file_sha256(signed)
         row = renders.record_render(
             self.store, permit, output_digest=digest, duration_s=len(motion) / float(motion.fps),
             num_frames=len(motion), now=self._clock(),

@@ -13,7 +13,6 @@ from portrait_anim import __version__
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import Cancelled, ConsentDenied, SigningError
-from portrait_anim.inputs import file_digest
 from portrait_anim.media.writer import atomic_path
 from portrait_anim.provenance.claims import ConsentPart, ManifestClaims
 from portrait_anim.provenance.verify import VerificationReport, verify
@@ -22,6 +21,7 @@ from portrait_anim.scenes.permission import why_withdrawn
 from portrait_anim.scenes.planner import ScenePlan
 from portrait_anim.scenes.shelf import FinishedShot, ShotShelf
 from portrait_anim.types import Progress, ProgressCallback
+from portrait_anim.weights import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +102,7 @@ def join_film(
         if not report.ok:
             raise SigningError(f"expected the finished film to verify, got: {'; '.join(report.findings)}")
         _check_standing(shots, store, shelf, clock())
-        digest = file_digest(film)
+        digest = file_sha256(film)
         facts = {"event": "scene_finished", "scene_row": opened.seq, "output_digest": digest, "num_frames": total}
         row = ledger.append("note", facts, clock())
         # The folder of shots may be on another disk than the output.

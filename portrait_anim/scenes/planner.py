@@ -9,10 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from portrait_anim.errors import InputError
-from portrait_anim.inputs import DrivingSource, file_digest, read_portrait
+from portrait_anim.inputs import DrivingSource, read_portrait
 from portrait_anim.media.reader import probe
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.scenes.script import Role, SceneScript, Shot
+from portrait_anim.weights import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,7 +185,7 @@ def _size_of(script: SceneScript, role_name: str) -> tuple[int, int]:
 
 def _digest(path: Path, known: dict[Path, str]) -> str:
     if path not in known:
-        known[path] = file_digest(path)
+        known[path] = file_sha256(path)
     return known[path]
 
 
@@ -201,7 +202,7 @@ def shot_key(shot: PlannedShot, plan: ScenePlan, *, grantee: str, profile: str, 
     Returns:
         sha256, hexadecimal; equal only when rendering again would give the same.
     """
-    audio = shot.audio if shot.audio in ("driver", "none") else file_digest(Path(shot.audio))
+    audio = shot.audio if shot.audio in ("driver", "none") else file_sha256(Path(shot.audio))
     same = replace(shot, index=0, role="", portrait=Path(), driving=Path(), audio=audio, duration_s=0.0)
     facts = (1, same, plan.purpose, plan.context, grantee, profile, weights_digest)
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -11,9 +11,9 @@ from typing import Literal
 
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import MediaError
-from portrait_anim.inputs import file_digest
 from portrait_anim.media.writer import atomic_path
 from portrait_anim.scenes.permission import was_rendered, why_withdrawn
+from portrait_anim.weights import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ class ShotShelf:
         try:
             noted = json.loads(self._record(key).read_text(encoding="utf-8"))
             shot = FinishedShot(**{**noted, "shot_id": shot_id, "reused": True})
-            genuine = shot.key == key and file_digest(video) == shot.sha256 and Fraction(shot.fps) > 0
+            genuine = shot.key == key and file_sha256(video) == shot.sha256 and Fraction(shot.fps) > 0
             genuine = genuine and was_rendered(store, shot.permit_id, shot.grant_id, shot.sha256)
         except (OSError, ValueError, TypeError, ZeroDivisionError):
             genuine = False

@@ -15,10 +15,10 @@ from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.registry import delete_cameo, enroll_fictional
 from portrait_anim.consent.renders import record_render
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.inputs import file_digest
 from portrait_anim.scenes.permission import was_rendered, why_withdrawn
 from portrait_anim.scenes.shelf import FinishedShot, ShotShelf
 from portrait_anim.types import IdentityEmbedding
+from portrait_anim.weights import file_sha256
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 KEY = "ab" * 32
@@ -55,7 +55,7 @@ def shelf(tmp_path: Path) -> ShotShelf:
 def shot(store: ConsentStore, shelf: ShotShelf) -> FinishedShot:
     allowed = permit(store)
     shelf.video(KEY).write_bytes(b"pictures")
-    digest = file_digest(shelf.video(KEY))
+    digest = file_sha256(shelf.video(KEY))
     record_render(store, allowed, output_digest=digest, duration_s=2, num_frames=50, now=NOW)
     finished = FinishedShot(
         shot_id="one", key=KEY, cameo_id=allowed.cameo_id, cameo_kind=allowed.cameo_kind, grant_id=allowed.grant_id,
@@ -102,7 +102,7 @@ def test_a_note_that_claims_another_file_is_not_believed(
 ) -> None:
     shelf.video(KEY).write_bytes(b"others")
     note = shelf.folder / f"{KEY}.json"
-    note.write_text(json.dumps({**json.loads(note.read_text()), "sha256": file_digest(shelf.video(KEY))}))
+    note.write_text(json.dumps({**json.loads(note.read_text()), "sha256": file_sha256(shelf.video(KEY))}))
     assert shelf.find(KEY, "one", store, NOW) is None
 
 
