@@ -11,13 +11,15 @@ from torch import Tensor
 
 from portrait_anim.training.synthetic import camera
 from portrait_anim.training.synthetic.mesh import HeadMesh
+from portrait_anim.training.synthetic.mouth import mouth_attributes
 from portrait_anim.training.synthetic.people import People
-from portrait_anim.training.synthetic.posing import PosedHead
+from portrait_anim.training.synthetic.posing import Motion, PosedHead
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures, colours
 
 NUM_ATTRIBUTES = 8  # source x, source y, trust in the photo, fill r, g, b, light, alpha
+_UNCOVERING = ("jawOpen", "mouthUpperUp_L", "mouthUpperUp_R", "mouthLowerDown_L", "mouthLowerDown_R", "noseSneer_L")
 
 
 def invert_grid(
@@ -109,13 +111,22 @@ def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead
     return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha], -1)
 
 
-def inner_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:
-    """The same eight attributes for the mouth interior: shaded plain colours, the photo only on teeth it shows."""
-    X = head.vertices
-    facing = vertex_normals(X, mesh.normal_tris)[..., 2].abs()
-    behind_lips = (X[:, mesh.lips, 2].mean(1, keepdim=True) - 0.6 - X[..., 2]).clamp(0, 8)
-    shade = (0.5 + 0.5 * facing) * torch.exp(-behind_lips / mesh.inner.reach) * people.mouth_light[who][:, None]
-    colour = mesh.inner.colour * shade[..., None]
-    trust = (people.visible[who] * mesh.inner.is_tooth)[..., None]
+def inner_attributes(mesh: HeadMesh, people: People, who: Tensor, motion: Motion, head: PosedHead) -> Tensor:
+    """The same eight attributes for the mouth interior, without fill: `mouth.shade_mouth` colours it.
+
+    The photograph is trusted on teeth that it shows, less and less the more the lips uncover beyond it: there the
+    boundary between photographed teeth and gum, lip or corner would smear.
+    """
+    opening = [mesh.expression_index(n) for n in _UNCOVERING]
+    more = (motion.expr - people.expression[who])[:, opening].clamp(min=0).sum(1, keepdim=True)
+    kept = (1 - (more - 0.1) / 0.5).clamp(0, 1)
+    seen = camera.smoothstep((people.visible[who] - 0.45) / 0.4) * (mesh.neutral[:, 0].abs() < 1.6)
+    trust = (seen * kept * mesh.inner.is_tooth)[..., None]
     one = torch.ones_like(trust)
-    return torch.cat([camera.project(people.vertices[who]), trust, colour * (1 - trust), one, one], -1)
+    return torch.cat([camera.project(people.vertices[who]), trust, trust.expand(-1, -1, 3) * 0, one, one], -1)
+
+
+def mouth_values(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:
+    """Per-vertex values for shading the mouth interior, `(B, V, 9)`; see `mouth.mouth_attributes`."""
+    facing = vertex_normals(head.vertices, mesh.normal_tris)[..., 2].abs()
+    return mouth_attributes(mesh, people, who, head, facing)

@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from portrait_anim.training.synthetic.mouth import ToothMap, map_teeth
 from portrait_anim.training.synthetic.pack import Pack
 
 SKIN: Final = 0
@@ -19,26 +20,22 @@ EYE_LEFT: Final = 3
 EYE_RIGHT: Final = 4
 GUMS: Final = 5
 TEETH: Final = 6
-TOOTH_RGB: Final = (244.0, 232.0, 212.0)
-GUM_RGB: Final = (190.0, 108.0, 112.0)
-CAVITY_RGB: Final = (112.0, 46.0, 50.0)
-TONGUE_RGB: Final = (214.0, 122.0, 118.0)
 NECK_JOINT_CM: Final = (0.0, -4.0, -1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InnerMouth:
-    """Plain colours of the mouth interior per vertex.
+    """What the vertices of the mouth interior are.
 
     Attributes:
-        colour: `(V, 3)` in [0, 1].
-        reach: `(V,)` distance behind the lips at which light has fallen to 1/e [cm].
         is_tooth: `(V,)` 1 on teeth.
+        is_gum: `(V,)` 1 on gums.
+        teeth: Where each vertex lies on its tooth.
     """
 
-    colour: Tensor
-    reach: Tensor
     is_tooth: Tensor
+    is_gum: Tensor
+    teeth: ToothMap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,18 +86,15 @@ class HeadMesh:
         return self.neutral + offset.view(len(identity), -1, 3)
 
 
-def _inner_mouth(tris: Tensor, part: Tensor, tongue: Tensor) -> InnerMouth:
-    """Colours, light reach and tooth flag of the interior's vertices."""
-    count = len(tongue)
-    colour = torch.tensor(CAVITY_RGB, device=tongue.device).repeat(count, 1)
-    reach = torch.full((count,), 1.6, device=tongue.device)
-    for number, rgb, distance in ((GUMS, GUM_RGB, 2.4), (TEETH, TOOTH_RGB, 5.0)):
-        vertices = torch.unique(tris[part == number])
-        colour[vertices] = torch.tensor(rgb, device=tongue.device)
-        reach[vertices] = distance
-    colour = colour + tongue[:, None] * (torch.tensor(TONGUE_RGB, device=tongue.device) - colour)
-    is_tooth = torch.zeros_like(reach).index_fill_(0, torch.unique(tris[part == TEETH]), 1.0)
-    return InnerMouth(colour=colour / 255, reach=reach + 4.0 * tongue, is_tooth=is_tooth)
+def _inner_mouth(neutral: Tensor, tris: Tensor, part: Tensor, upper: Tensor) -> InnerMouth:
+    """Flags of the interior's vertices and the map of the teeth."""
+    zero = torch.zeros_like(upper)
+    teeth = tris[part == TEETH]
+    return InnerMouth(
+        is_tooth=zero.index_fill(0, teeth.flatten(), 1.0),
+        is_gum=zero.index_fill(0, tris[part == GUMS].flatten(), 1.0),
+        teeth=map_teeth(neutral, teeth, upper),
+    )
 
 
 def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
@@ -140,5 +134,5 @@ def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
         lips=pack.tensor("lips", device, dtype=torch.long),
         left=(neutral[:, 0] > 0).float(),
         chin=(pack.tensor("chin", device), chin_identity, chin_expression),
-        inner=_inner_mouth(tris, part, weights["tongue"]),
+        inner=_inner_mouth(neutral, tris, part, weights["upper"]),
     )

@@ -126,8 +126,7 @@ def _displacement(mesh: HeadMesh, people: People, who: Tensor, motion: Motion) -
     names, weights = mesh.expression_names, mesh.weights
     expr = add_lid_coupling(motion.expr, motion.gaze, names)
     moved = ((expr - people.expression[who]) @ mesh.expression_basis).view(len(who), -1, 3)
-    jaw = (expr[:, mesh.expression_index("jawOpen")] * 1.6).clamp(max=1)[:, None, None]  # the tongue rises with the jaw
-    moved = moved + weights["tongue"][:, None] * jaw * moved.new_tensor([0, 0.75, 0.3])
+    moved = moved + weights["tongue"][:, None] * _tongue(mesh, expr)[:, None]
     moved = moved + weights["upper"][:, None] * moved.new_tensor([0, -0.22, 0.05])
     moved = moved @ people.rotation[who].transpose(1, 2)
     closure = expr[:, [names.index("eyeBlink_L"), names.index("eyeBlink_R")]]
@@ -141,6 +140,19 @@ def _displacement(mesh: HeadMesh, people: People, who: Tensor, motion: Motion) -
         near = torch.stack([weights["eye_near"] * mesh.left, weights["eye_near"] * (1 - mesh.left)])  # (2, V)
         eye_shift = (near / near.sum(1, keepdim=True)) @ shape
     return moved, blink, eye_shift
+
+
+def _tongue(mesh: HeadMesh, expr: Tensor) -> Tensor:
+    """Displacement of the tongue `(B, 3)` [cm]: it lags behind an opening jaw by an amount that varies.
+
+    The morphable head has no tongue shapes. The variation is a smooth function of the expression, so that clips stay
+    smooth and a driver and its target agree.
+    """
+    jaw, funnel, smile = (expr[:, mesh.expression_index(n)] for n in ("jawOpen", "mouthFunnel", "mouthSmile_L"))
+    free = (jaw * 1.6).clamp(max=1)
+    phase = 11 * jaw + 7 * funnel + 5 * smile + 6 * expr[:, mesh.expression_index("mouthLowerDown_L")]
+    up = free * (0.38 + 0.34 * torch.sin(phase))
+    return torch.stack([0.12 * free * torch.sin(0.7 * phase + 1), up, free * (0.3 + 0.35 * torch.cos(phase))], 1)
 
 
 def grid_nodes(G: int, device: torch.device) -> tuple[Tensor, Tensor]:

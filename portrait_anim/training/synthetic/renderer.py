@@ -21,6 +21,7 @@ from portrait_anim.training.synthetic import camera, layers
 from portrait_anim.training.synthetic.eyes import paint_eyes
 from portrait_anim.training.synthetic.mesh import EYE_LEFT, EYE_RIGHT, SOCKET
 from portrait_anim.training.synthetic.motion import Gesture, MotionStatistics
+from portrait_anim.training.synthetic.mouth import person_look, shade_mouth
 from portrait_anim.training.synthetic.pack import Pack
 from portrait_anim.training.synthetic.people import Cast, load_cast
 from portrait_anim.training.synthetic.posing import (
@@ -163,12 +164,13 @@ class Renderer:
         return F.avg_pool2d(camera.look_up(colours(self.cast.textures.photo, who), where), self.supersample)
 
     @torch.no_grad()
-    def render(self, who: Tensor, motion: Motion) -> RenderedBatch:
+    def render(self, who: Tensor, motion: Motion, look: Tensor | None = None) -> RenderedBatch:
         """Render people.
 
         Args:
             who: `(B,)` int64 rows of the cast.
             motion: What they show.
+            look: `(B, 8)` how their mouths look inside, about standard normal; their own when `None`.
 
         Returns:
             Pictures and correspondence.
@@ -188,7 +190,9 @@ class Renderer:
         )
         image, alpha = layers.paint_background(textures, who, back, covered, self.fine_pixels, self.mirror)
         # 3. face, mouth interior and eyes
-        colour, over, attributes = self._paint_face(who, motion, head, ids, equations, part)
+        colour, over, attributes = self._paint_face(
+            who, motion, head, ids, equations, part, person_look(people.number[who]) if look is None else look
+        )
         image = torch.lerp(image, colour.clamp(0, 1), over)
         # 4. correspondence at picture resolution
         source, trusted = self._correspondence(who, back, alpha, over, attributes, part)
@@ -205,20 +209,22 @@ class Renderer:
         return draw_batch(self, batch, generator, photo_target=photo_target, two_renders=two_renders)
 
     def _paint_face(
-        self, who: Tensor, motion: Motion, head: PosedHead, ids: Tensor, equations: Tensor, part: Tensor
+        self, who: Tensor, motion: Motion, head: PosedHead, ids: Tensor, equations: Tensor, part: Tensor, look: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Colour `(B, 3, R, R)`, alpha `(B, 1, R, R)` and attributes `(B, R, R, 8)` of the face layer."""
         mesh, people, textures = self.cast.mesh, self.cast.people, self.cast.textures
         mouth = part == SOCKET
         eyes = (part == EYE_LEFT) | (part == EYE_RIGHT)
         a = interpolate(layers.skin_attributes(mesh, people, who, head), ids[:, 0], equations, mesh.tris)
-        inner = layers.inner_attributes(mesh, people, who, head)
-        interpolate(inner, torch.where(mouth, ids[:, 1], -1), equations, mesh.tris, out=a)
+        inside = torch.where(mouth, ids[:, 1], -1)
+        interpolate(layers.inner_attributes(mesh, people, who, motion, head), inside, equations, mesh.tris, out=a)
+        values = interpolate(layers.mouth_values(mesh, people, who, head), inside, equations, mesh.tris)
         trust, fill, light, alpha = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1], dim=1)
         colour = torch.addcmul(fill, camera.look_up(colours(textures.photo, who), a[..., :2]), trust) * light
+        flesh = shade_mouth(values, look, people.mouth_light[who]) * (1 - trust)
         blurred = box_blur(mouth[:, None].float(), 2 * (mouth.shape[-1] // 100) + 1)
-        shadow = ((blurred - 0.25) / 0.6).clamp(0, 1) * 0.5 + 0.5  # darker towards the lips
-        colour = torch.where(mouth[:, None], colour * shadow, colour).contiguous()
+        shadow = camera.smoothstep((blurred - 0.25) / 0.75) * 0.5 + 0.5  # darker towards the lips
+        colour = torch.where(mouth[:, None], (colour + flesh) * shadow, colour).contiguous()
         over = torch.where((mouth | eyes)[:, None], 1.0, alpha)
         paint_eyes(people, textures.eye, who, motion, head, part, self.fine_pixels, colour, a)
         return colour, over, a

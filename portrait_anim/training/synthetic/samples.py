@@ -15,6 +15,7 @@ from torch import Tensor
 from portrait_anim.training.synthetic import camera
 from portrait_anim.training.synthetic.flow import follow, view, visibility
 from portrait_anim.training.synthetic.motion import Gesture, choose, concatenate
+from portrait_anim.training.synthetic.mouth import LOOK, person_look
 from portrait_anim.training.synthetic.posing import Motion, pose_head
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
 
@@ -145,7 +146,9 @@ def draw_batch(
     motion = renderer.motion_of(people, concatenate([source, target, driver]))
     needed = torch.cat([~source_is_photo, ~target_is_photo, torch.ones_like(source_is_photo)])
     row = torch.where(needed, needed.long().cumsum(0) - 1, -1)  # row of each picture among the rendered ones
-    frames = renderer.render(people[needed], motion.rows(needed))
+    own = statistics.randn(generator, 2 * batch, LOOK) * 0.6  # source and target show one mouth, another one each time
+    look = person_look(renderer.cast.people.number[people]) + torch.cat([own[:batch], own])
+    frames = renderer.render(people[needed], motion.rows(needed), look[needed])
     image = renderer.photos(who).repeat(3, 1, 1, 1)
     image[needed] = frames.image
     return _assemble(renderer, who, other, (source, target, driver), motion, row, frames, _to_uint8(image))

@@ -10,6 +10,7 @@ import torch
 
 from portrait_anim.training.synthetic.camera import FRAME
 from portrait_anim.training.synthetic.mesh import HeadMesh, InnerMouth
+from portrait_anim.training.synthetic.mouth import map_teeth
 from portrait_anim.training.synthetic.pack import Pack, read_pack
 from portrait_anim.training.synthetic.people import Cast, People
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
@@ -92,7 +93,7 @@ def _toy_mesh(side: int = 17) -> HeadMesh:
         lips=mouth.unique(),
         left=(vertices[:, 0] > 0).float(),
         chin=(torch.tensor([0.0, -9.0, 3.0]), torch.zeros(4, 3), torch.zeros(len(EXPRESSIONS), 3)),
-        inner=InnerMouth(colour=torch.full((V, 3), 0.6), reach=torch.full((V,), 3.0), is_tooth=is_tooth),
+        inner=InnerMouth(is_tooth=is_tooth, is_gum=zero, teeth=map_teeth(vertices, inner_tris, zero)),
     )  # fmt: skip
 
 
