@@ -67,6 +67,43 @@ VISEMES: Final[Mapping[str, Shape]] = MappingProxyType(
     }
 )
 
+# Single actions that neither speech nor the emotions above exercise on their own. A network trained on renders learned
+# exactly these last (pucker, press, roll, sideways mouth, one-sided brows), so they get their own share. A name with
+# a side moves that side alone; the sampler mirrors half of them.
+MOUTH_ACTIONS: Final[Mapping[str, Shape]] = MappingProxyType(
+    {
+        "pucker": {"mouthPucker": 1.0},
+        "kiss": {"mouthPucker": 0.9, "mouthFunnel": 0.5},
+        "funnel": {"mouthFunnel": 0.9, "jawOpen": 0.15},
+        "press": {"mouthPress": 0.9},
+        "roll": {"mouthRollLower": 0.9, "mouthRollUpper": 0.8},
+        "bite": {"mouthRollLower": 0.9, "mouthUpperUp": 0.25},
+        "puff": {"cheekPuff": 1.0, "mouthPress": 0.3},
+        "one cheek": {"cheekPuff_L": 1.0, "mouthPress": 0.3},
+        "smirk": {"mouthSmile_L": 0.8, "mouthDimple_L": 0.5, "cheekSquint_L": 0.3},
+        "sneer": {"noseSneer_L": 0.9, "mouthUpperUp_L": 0.7},
+        "mouth aside": {"mouthLeft": 0.9},
+        "jaw aside": {"jawLeft": 0.9, "jawOpen": 0.12},
+        "chew": {"jawLeft": 0.5, "jawOpen": 0.2, "mouthLeft": 0.4, "mouthPress_L": 0.3},
+        "jut": {"jawForward": 0.9},
+        "pout": {"mouthShrugLower": 0.9, "mouthFrown": 0.5},
+        "shrug": {"mouthShrugLower": 0.7, "mouthShrugUpper": 0.7, "mouthFrown": 0.4},
+        "yawn": {"jawOpen": 1.0, "mouthStretch": 0.2, "eyeSquint": 0.6, "browInnerUp": 0.3},
+    }
+)
+BROW_ACTIONS: Final[Mapping[str, Shape]] = MappingProxyType(
+    {
+        "raise": {"browInnerUp": 0.9, "browOuterUp": 0.9},
+        "inner": {"browInnerUp": 1.0},
+        "outer": {"browOuterUp": 0.9},
+        "frown": {"browDown": 0.9},
+        "one up": {"browOuterUp_L": 1.0, "browInnerUp_L": 0.5},
+        "one up, one down": {"browOuterUp_L": 0.9, "browDown_R": 0.7},
+        "one down": {"browDown_L": 0.8, "eyeSquint_L": 0.4},
+        "worry": {"browInnerUp": 0.8, "browDown": 0.5},
+    }
+)
+
 # Coefficients that a photograph may really be showing; the others of a fit mostly soak up face shape: identity.
 SHOWN: Final = (
     "jawOpen", "mouthSmile", "mouthUpperUp", "mouthLowerDown", "cheekSquint", "mouthStretch", "mouthDimple",

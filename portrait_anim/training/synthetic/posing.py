@@ -19,7 +19,7 @@ from portrait_anim.training.synthetic.shading import push_pull
 
 _FOLLOW_SHARE: Final = 0.7  # share of the sideways face motion of a turn that a face-following crop takes out
 _TORSO_FOLLOWS: Final = 0.35  # share of the head's translation that the torso takes part in
-_GAZE_LIMIT_DEG: Final = 28.0
+_GAZE_LIMIT_DEG: Final = 36.0  # from the photographed gaze: the drawn gaze stays true where that is up to 9 aside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,7 +46,10 @@ class MotionSequences:
         mood = s.pick(g, s.emotions, B)[:, None] * smooth(g, B, T, 1, 20 * unit, 70 * unit).clamp(0, 1.1)
         raised = s.shape(browInnerUp=0.5, browOuterUp=0.5)
         brows = raised * smooth(g, B, T, 1, 8 * unit, 25 * unit).sub(0.8).clamp(min=0)
-        expr = (torch.maximum(mood, speech * talking) + brows) * s.asymmetry(g, B)[:, None]
+        mouth = self._passing(s.actions(g, s.mouth_actions, B), 1.0, T, g)
+        brows = torch.maximum(brows, self._passing(s.actions(g, s.brow_actions, B), 0.6, T, g))
+        talk = speech * talking * (1 - 0.7 * mouth.amax(-1, keepdim=True))
+        expr = (torch.maximum(torch.maximum(mood, talk), mouth) + brows) * s.asymmetry(g, B)[:, None]
         expr = s.set_blink(expr.clamp(0, 1), self.blinks(B, T, g)[..., None].expand(-1, -1, 2))
         head = smooth(g, B, T, 3, 15 * unit, 50 * unit) * s.vector(8.0, 4.0, 4.0)
         head = head + smooth(g, B, T, 3, 4 * unit, 9 * unit) * s.vector(1.0, 1.2, 0.7) * talking
@@ -67,6 +70,11 @@ class MotionSequences:
         speech = torch.lerp(take(k), take(k + 1), _ease(phase))
         talking = torch.sigmoid(6 * (self.smooth(g, B, T, 1, 12 * unit, 45 * unit) + 0.3))
         return speech, talking
+
+    def _passing(self, action: Tensor, threshold: float, T: int, g: torch.Generator) -> Tensor:
+        """An action `(B, 53)` that comes and goes, `(B, T, 53)`; the higher the threshold, the rarer."""
+        level = self.smooth(g, len(action), T, 1, 8 * self._unit, 30 * self._unit).sub(threshold).clamp(0, 1)
+        return action[:, None] * level
 
     def smooth(self, g: torch.Generator, B: int, T: int, channels: int, shortest: float, longest: float) -> Tensor:
         """Smooth random curves.

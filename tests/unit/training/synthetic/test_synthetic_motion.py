@@ -46,8 +46,8 @@ def test_heads_and_gaze_stay_within_what_can_be_shown(statistics: MotionStatisti
     head, gaze = statistics.head(MANY, generator(1)), statistics.gaze(MANY, generator(2))
     assert (head.abs() <= statistics.head_limits).all()
     assert 4 < head[:, 0].std() < 14
-    assert gaze.abs().amax(0)[0] <= 22
-    assert 0.25 < (gaze.abs().sum(1) == 0).float().mean() < 0.42
+    assert (gaze.abs() <= statistics.gaze_limits).all()
+    assert 0.12 < (gaze.abs().sum(1) == 0).float().mean() < 0.28
     assert statistics.shift(MANY, generator(3)).abs().max() <= 8
 
 
@@ -105,3 +105,34 @@ def test_a_blink_closes_faster_than_it_opens() -> None:
     assert closure[-1] == 0
     assert closure.max() == 1
     assert phase[closure.argmax()] < 0.5
+
+
+def test_statistics_of_living_faces(expression_names: tuple[str, ...]) -> None:
+    statistics = MotionStatistics(expression_names, torch.device("cpu"))
+    g = torch.Generator().manual_seed(7)
+    expr, gaze = statistics.expression(8000, g), statistics.gaze(8000, g)
+    k = {name: i for i, name in enumerate(expression_names)}
+    share = (expr > 0.3).float().mean(0)
+    assert 2 < float((expr > 0.1).sum(1).float().mean()) < 12  # sparse: few of 53 at once
+    for name in ("mouthPucker", "mouthFunnel", "mouthPress_L", "mouthRollLower", "browOuterUp_L", "browDown_R"):
+        assert 0.02 < share[k[name]] < 0.4, name
+    for name in ("cheekPuff_L", "jawLeft", "jawRight", "mouthLeft", "mouthRight"):
+        assert 0.008 < share[k[name]] < 0.2, name
+    corner = torch.corrcoef(expr[:, [k["mouthSmile_L"], k["mouthSmile_R"], k["cheekSquint_L"]]].T)
+    assert 0.7 < corner[0, 1] < 0.98  # the sides move together, but not as one
+    assert corner[0, 2] > 0.4  # a smile lifts the cheek
+    uneven = (expr[:, k["browOuterUp_L"]] - expr[:, k["browOuterUp_R"]]).abs() > 0.3
+    assert 0.02 < uneven.float().mean() < 0.25
+    down_and_open = (gaze[:, 1] > 8) & (expr[:, k["eyeBlink_L"]] < 0.2)
+    assert 0.08 < down_and_open.float().mean() < 0.35
+    assert 0.05 < (gaze[:, 0].abs() > 15).float().mean() < 0.3
+
+
+def test_mirrored_actions_use_the_other_side(expression_names: tuple[str, ...]) -> None:
+    statistics = MotionStatistics(expression_names, torch.device("cpu"))
+    only = statistics.table({"aside": {"mouthLeft": 1.0, "noseSneer_L": 1.0}})
+    drawn = statistics.actions(torch.Generator().manual_seed(0), only, 400) > 0
+    left = drawn[:, expression_names.index("mouthLeft")]
+    assert torch.equal(left, drawn[:, expression_names.index("noseSneer_L")])
+    assert torch.equal(~left, drawn[:, expression_names.index("mouthRight")])
+    assert 0.4 < left.float().mean() < 0.6
