@@ -51,10 +51,15 @@ class ContactSheet:
         columns = min(COLUMNS, num_frames)
         self._wanted = {round(k * (num_frames - 1) / max(1, columns - 1)): k + 1 for k in range(columns)}
         self.image: UInt8Array = np.zeros((2 * SIDE_PX, (columns + 1) * SIDE_PX, 3), np.uint8)
-        self.image[SIDE_PX:, :SIDE_PX] = fit(portrait, (SIDE_PX, SIDE_PX))
+        middle = SIDE_PX // 2
+        self.image[middle : middle + SIDE_PX, :SIDE_PX] = fit(portrait, (SIDE_PX, SIDE_PX))
+
+    def wants(self, index: int) -> bool:
+        """Whether frame `index` is one of those shown."""
+        return index in self._wanted
 
     def add(self, index: int, driver: UInt8Array | None, result: UInt8Array) -> None:
-        """Take frame `index` if it is one of those shown."""
+        """Show frame `index`, whose `result` carries its label, if it is one of those wanted."""
         column = self._wanted.get(index)
         if column is None:
             return

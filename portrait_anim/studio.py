@@ -300,6 +300,7 @@ class _Session:
             portrait, motion, permit=permit, now=self._clock(), options=self.options, before_chunk=before_chunk
         )
         sheet = ContactSheet(len(motion), portrait) if self.job.sheet else None
+        size_px = self.options.size_px
         with ExitStack() as stack:
             drivers = stack.enter_context(source.pictures(needed=self.job.compare or sheet is not None))
             writer: VideoWriter | None = None
@@ -314,14 +315,12 @@ class _Session:
                         stack.enter_context(audio)
                     writer = stack.enter_context(VideoWriter(draft, fps=motion.fps, size=size, audio=audio))
                 writer.write(labeller.draw(image, frame.time_s))
-                if sheet:
-                    sheet.add(frame.index, driver, frame.crop)
+                if sheet and sheet.wants(frame.index):
+                    sheet.add(frame.index, driver, Labeller((size_px, size_px)).draw(frame.crop, frame.time_s))
                 self._tell("animate", frame.index + 1, len(motion), preview=frame.crop)
                 yield frame.index + 1
         if sheet:
-            write_image(
-                folder / "sheet.png", Labeller((sheet.image.shape[1], sheet.image.shape[0])).draw(sheet.image, 0.0)
-            )
+            write_image(folder / "sheet.png", sheet.image)
 
     def _publish(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,10 @@ def train(
     budget_minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Stop and save after this time.", show_default="the recipe's")
     ] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option("--from", help="Pipeline folder to start from, as weights/lite.", show_default="random weights"),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Continue from the checkpoint in --run.")] = True,
     export_to: Annotated[
         Path | None, typer.Option("--export", help="Afterwards write 16-bit weights there.", show_default=False)
@@ -28,7 +33,7 @@ def train(
     from portrait_anim.training.loop import train as run_stage
     from portrait_anim.training.recipes import get_recipe
 
-    config = get_recipe(recipe, data, run, budget_minutes)
+    config = replace(get_recipe(recipe, data, run, budget_minutes), initial=initial)
     with progress_bars() as on_progress:
         checkpoint = run_stage(config, resume=resume, on_progress=on_progress)
     say(f"Checkpoint: {checkpoint}")

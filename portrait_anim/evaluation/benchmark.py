@@ -73,7 +73,8 @@ def measure(portrait: Path, clip: Path, batch: int = 4) -> list[tuple[str, float
         anchor = torch.from_numpy(prepared.still.anchor).expand(batch, 2)
         head = HeadMotion(torch.eye(3).expand(batch, 3, 3), anchor, anchor, torch.ones(batch))
         features = prepared.features.expand(batch)
-        warp = lambda: pipeline.warp_field(features, latent, latent, head)  # noqa: E731
+        geometry = prepared.geometry.expand(batch)
+        warp = lambda: pipeline.warp_field(features, geometry, latent, latent, head)  # noqa: E731
         rows.append(("warp field", gflop(warp) / batch, seconds(warp) / batch))
         field = warp()
         tokens = torch.stack([latent, latent], 1)

@@ -24,9 +24,10 @@ from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.face.track import TrackedFrame, track
 from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
 from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
+from portrait_anim.models.lite.geometry import euler_to_matrix
 from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
-from portrait_anim.models.lite.warp import HeadMotion, LiteWarpOutput, warp
+from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput, keep_interior, show, warp
 from portrait_anim.pipelines.motion import (
     STATUS,
     MotionSequence,
@@ -70,6 +71,7 @@ class PreparedPortrait:
         sharp: The same as `(1, 3, S, S)` in [-1, 1].
         low: The same at network resolution.
         features: Reference features, batch 1.
+        geometry: Geometry of the face, batch 1.
         still: Motion state.
     """
 
@@ -79,6 +81,7 @@ class PreparedPortrait:
     sharp: torch.Tensor
     low: torch.Tensor
     features: LiteReferenceFeatures
+    geometry: LitePortraitGeometry
     still: StillMotion
 
 
@@ -195,15 +198,30 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             anchor=position.astype(np.float32),
             scale=float(scale * zoom),
         )
+        features = self.reference_encoder(low_tensor)
         return PreparedPortrait(
             image=portrait,
             transform=transform,
             crop=output_crop,
             sharp=to_tensor(output_crop[None]).to(self.device) * 2 - 1,
             low=low_tensor,
-            features=self.reference_encoder(low_tensor),
+            features=features,
+            geometry=self._fit_face(features, face, transform, still),
             still=still,
         )
+
+    def _fit_face(
+        self, features: LiteReferenceFeatures, face: FaceObservation, transform: CropTransform, still: StillMotion
+    ) -> LitePortraitGeometry:
+        """Geometry of the portrait: its landmarks say which canonical point a pixel shows."""
+        count = len(self.warp_field.field.landmarks)
+        placed = face.landmarks[:count] @ transform.matrix[:, :2].T + transform.matrix[:, 2]
+        positions = torch.from_numpy(placed * 2 / transform.size_px - 1).float()
+        located = self.warp_field.field.locate(positions, NETWORK_SIDE)
+        rotation = euler_to_matrix(torch.from_numpy(still.rotation)[None])
+        scale = torch.tensor([still.scale], dtype=torch.float32)
+        values = (v.to(self.device) for v in (*located, rotation, scale))
+        return self.warp_field.fit(features, *values)  # type: ignore[no-any-return]
 
     # 3. frames -------------------------------------------------------------------------------------------------
     def stream(
@@ -281,9 +299,9 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             scale=torch.from_numpy(target.scale[part]).to(self.device),
         )
         features = prepared.features.expand(batch)
-        field = self.warp_field(features, source, latent, head)
+        field = self.warp_field(features, prepared.geometry.expand(batch), source, latent, head)
         low, mask = self._denoise(prepared.low, features, field, torch.stack([latent, source], 1), noise, options)
-        out = low if options.size_px == NETWORK_SIDE else _add_detail(low, mask, field.flow, prepared.sharp)
+        out = low if options.size_px == NETWORK_SIDE else _add_detail(low, mask, field, prepared.sharp)
         return from_tensor((out.clamp(-1, 1) + 1) / 2)
 
     def _denoise(
@@ -297,8 +315,8 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames `(B, 3, 256, 256)` in [-1, 1] and paint masks `(B, 1, 256, 256)`."""
         batch = len(tokens)
-        flow = F.interpolate(field.flow, scale_factor=4, mode="bilinear", align_corners=False)
-        warped = F.pixel_unshuffle(warp(portrait.expand(batch, -1, -1, -1), flow), 4)
+        shown = show(portrait.expand(batch, -1, -1, -1), field)
+        warped = F.pixel_unshuffle(shown, 4)
         visibility = torch.sigmoid(field.visibility_logits)
         sigmas = np.linspace(1.0, 1.0 / options.num_steps, options.num_steps)
         self.scheduler.set_timesteps(sigmas=sigmas.tolist(), device=self.device)
@@ -308,18 +326,19 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             time = self.scheduler.sigmas[step].to(sample).expand(batch)
             out = self.denoiser(sample, time, warped, visibility, field.condition, tokens, features.context)
             logits = out.mask_logits
-            velocity = (sample - out.sample) / time[0]  # x-prediction to velocity
+            clean = F.pixel_unshuffle(keep_interior(F.pixel_shuffle(out.sample, 4), shown, field), 4)
+            velocity = (sample - clean) / time[0]  # x-prediction to velocity
             sample = self.scheduler.step(velocity, timestep, sample, return_dict=False)[0]
         return F.pixel_shuffle(sample, 4), torch.sigmoid(F.pixel_shuffle(logits, 4))
 
 
-def _add_detail(low: torch.Tensor, mask: torch.Tensor, flow: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
+def _add_detail(low: torch.Tensor, mask: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) -> torch.Tensor:
     """Carry the portrait's own fine detail to where it is still visible.
 
     Args:
         low: Generated frames `(B, 3, 256, 256)`.
         mask: Paint mask `(B, 1, 256, 256)`.
-        flow: Backward map `(B, 2, h, w)`.
+        field: Warp of the frames.
         sharp: Portrait crop at output size `(1, 3, S, S)`.
 
     Returns:
@@ -327,11 +346,12 @@ def _add_detail(low: torch.Tensor, mask: torch.Tensor, flow: torch.Tensor, sharp
     """
     size = (sharp.shape[-1], sharp.shape[-1])
     batch = len(low)
-    fine_flow = F.interpolate(flow, size=size, mode="bicubic", align_corners=False)
+    fine_flow = F.interpolate(field.flow, size=size, mode="bicubic", align_corners=False)
     moved = warp(sharp.expand(batch, -1, -1, -1), fine_flow)
     blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
     detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
-    keep = 1 - F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
+    interior = F.interpolate(field.interior[:, 3:], size=mask.shape[-2:], mode="bilinear", align_corners=False)
+    keep = F.interpolate((1 - mask) * (1 - interior), size=size, mode="bilinear", align_corners=False)
     return F.interpolate(low, size=size, mode="bicubic", antialias=True, align_corners=False) + keep * detail
 
 

@@ -8,14 +8,16 @@ import logging
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from portrait_anim.errors import InputError
+from portrait_anim.models.lite.warp import LiteWarpOutput, enlarge, show
 from portrait_anim.training.recipes import TrainConfig
 from portrait_anim.training.shards import ShardDataset
 from portrait_anim.training.step import LiteNetworks, denoise_step, motion_step, prepare, total, warp_step
@@ -32,7 +34,7 @@ STAGE_PARTS = {
 }
 FROZEN = {
     "motion": (),
-    "warp": ("motion_encoder", "warp_field.heads"),
+    "warp": ("motion_encoder", "warp_field.heads", "warp_field.field", "warp_field.mouth"),
     "denoise": ("motion_encoder", "reference_encoder", "warp_field"),
 }
 BEFORE = {"motion": ("warp",), "warp": ("motion",), "denoise": ("warp", "motion")}
@@ -67,6 +69,8 @@ def train(config: TrainConfig, *, resume: bool = True, on_progress: ProgressCall
     Returns:
         The checkpoint file.
     """
+    if config.bf16 and not bf16_is_fast():
+        config = replace(config, bf16=False)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     torch.manual_seed(config.seed)
@@ -95,8 +99,16 @@ def train(config: TrainConfig, *, resume: bool = True, on_progress: ProgressCall
     return save_checkpoint(config.run, config.stage, state)
 
 
+def bf16_is_fast() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; emulated, it is many times slower than float32."""
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def _start(config: TrainConfig, resume: bool) -> TrainState:
     nets = LiteNetworks()
+    if config.initial is not None:
+        load_pipeline_weights(nets, config.initial)
     nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(nets).requires_grad_(False)
     state = TrainState(nets, averaged, _optimizer(nets, config))
@@ -113,6 +125,43 @@ def _start(config: TrainConfig, resume: bool) -> TrainState:
         part.load_state_dict(averaged.get_submodule(name).state_dict())
         part.eval()
     return state
+
+
+def load_pipeline_weights(nets: LiteNetworks, folder: Path) -> list[str]:
+    """Start networks from a saved pipeline, also when they have grown since.
+
+    A tensor of another size keeps the leading part that both sizes share, and zeros in the rest: a widened layer
+    computes at first what it computed before.
+
+    Args:
+        nets: Networks to fill.
+        folder: Pipeline folder with one sub-folder per network.
+
+    Returns:
+        Names of tensors that the folder does not know; they keep their random values.
+
+    Raises:
+        InputError: If the folder lacks a network.
+    """
+    unknown: list[str] = []
+    for name, module in nets.named_children():
+        file = folder / name / "diffusion_pytorch_model.safetensors"
+        if not file.exists():
+            raise InputError(f"expected the weights of {name} at {file}, found none; name a pipeline folder")
+        saved = load_file(file)
+        for key, value in module.state_dict().items():
+            old = saved.get(key)
+            if old is None or old.ndim != value.ndim:
+                unknown.append(f"{name}.{key}")
+            elif old.shape == value.shape:
+                value.copy_(old)
+            else:
+                shared = tuple(slice(min(a, b)) for a, b in zip(old.shape, value.shape, strict=True))
+                value.zero_()
+                value[shared] = old[shared].to(value.dtype)
+    if unknown:
+        logger.info("%d tensors are new and start from random values", len(unknown))
+    return unknown
 
 
 def _optimizer(nets: LiteNetworks, config: TrainConfig) -> torch.optim.Optimizer:
@@ -151,10 +200,13 @@ def _step(
         loss, metrics = total(losses), {k: v.item() for k, v in losses.items()}
     elif config.stage == "warp":
         loss, metrics, _, _, out = warp_step(state.nets, batch, generator, strength, config.bf16)
-        pictures = _warp_pictures(batch, out.flow.detach(), out.visibility_logits.detach())
+        pictures = _warp_pictures(batch, out)
     else:
         with torch.no_grad():
-            _, metrics, motion, features, out = warp_step(state.nets, batch, generator, 0.5, config.bf16)
+            # Paint is learnt on true motion: with the encoder's mistakes in it, the best paint would be a blur.
+            _, metrics, motion, features, out = warp_step(
+                state.nets, batch, generator, 0.5, config.bf16, taught_share=1.0
+            )
         loss, more, pictures = denoise_step(state.nets, batch, generator, motion, features, out, config.bf16)
         metrics |= more
     state.optimizer.zero_grad(set_to_none=True)
@@ -170,12 +222,12 @@ def _step(
     return metrics, named | pictures
 
 
-def _warp_pictures(batch: dict[str, torch.Tensor], flow: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
-    from portrait_anim.models.lite.warp import warp
-
-    full = torch.nn.functional.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False)
-    seen = torch.nn.functional.interpolate(torch.sigmoid(logits), scale_factor=4)
-    return {"warped": warp(batch["source"], full), "visible": seen}
+@torch.no_grad()
+def _warp_pictures(batch: dict[str, torch.Tensor], out: LiteWarpOutput) -> dict[str, torch.Tensor]:
+    return {
+        "warped": show(batch["source"] * 2 - 1, out) / 2 + 0.5,
+        "visible": enlarge(torch.sigmoid(out.visibility_logits), batch["source"].shape[-1]),
+    }
 
 
 @torch.no_grad()
@@ -249,15 +301,37 @@ def export(run: Path, weights_folder: Path, profile: str = "lite") -> Path:
         FlowMatchEulerDiscreteScheduler(),
     )
     pipeline.save_pretrained(folder)
+    write_manifest(folder)
+    return folder
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the manifest beside a pipeline folder that was trained here, such as `weights/lite`."""
     entries = [
         WeightEntry(
-            file=file.relative_to(weights_folder).as_posix(),
+            file=file.relative_to(folder.parent).as_posix(),
             licence="CC-BY-NC-SA-4.0" if file.suffix == ".safetensors" else "Apache-2.0",
             source="trained by portrait_anim.training on rendered people who do not exist",
-            profile=profile,
+            profile=folder.name,
         )
         for file in sorted(folder.rglob("*"))
         if file.suffix in (".safetensors", ".json")
     ]
-    build_manifest(weights_folder, entries)
-    return folder
+    build_manifest(folder.parent, entries)
+
+
+def replace_tensors(folder: Path, network: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Exchange or add some tensors of one network of a pipeline folder, in 16 bit, and renew the manifest.
+
+    Args:
+        folder: Pipeline folder.
+        network: Name of the network's sub-folder.
+        tensors: New tensors by their names in the network.
+    """
+    file = folder / network / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    state |= {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
+    temporary = file.with_suffix(".tmp")
+    save_file(state, temporary)
+    os.replace(temporary, file)
+    write_manifest(folder)

@@ -21,6 +21,7 @@ class TrainConfig:
         data: Folder of shards.
         pattern: Which shards train.
         run: Folder for checkpoints, metrics and sheets.
+        initial: Pipeline folder whose weights a fresh run starts from; `None` starts from random ones.
         budget_minutes: Stop gracefully after this time.
         num_steps: Steps at most.
         batch_size: Samples per step.
@@ -35,6 +36,7 @@ class TrainConfig:
     stage: Stage
     data: Path
     run: Path
+    initial: Path | None = None
     pattern: str = "*"
     budget_minutes: float = 60.0
     num_steps: int = 100_000

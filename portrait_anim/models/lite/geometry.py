@@ -74,16 +74,77 @@ def move_points(
     Returns:
         Target positions `(B, 2, H, W)` and target depths `(B, 1, H, W)`.
     """
-    batch, _, height, width = depth.shape
-    here = pixel_grid(width, depth.device, depth.dtype).permute(2, 0, 1).expand(batch, 2, height, width)
+    here = pixel_grid(depth.shape[-1], depth.device, depth.dtype).permute(2, 0, 1)
+    moved, deep = move_positions(
+        here.flatten(1).expand(len(depth), -1, -1), depth.flatten(2), offset.flatten(2), rigidity.flatten(2),
+        rotation, anchor_source, anchor_target, scale,
+    )  # fmt: skip
+    return moved.unflatten(2, depth.shape[2:]), deep.unflatten(2, depth.shape[2:])
+
+
+def move_positions(
+    here: torch.Tensor,
+    depth: torch.Tensor,
+    offset: torch.Tensor,
+    rigidity: torch.Tensor,
+    rotation: torch.Tensor,
+    anchor_source: torch.Tensor,
+    anchor_target: torch.Tensor,
+    scale: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where points of the portrait go when the head moves; see `move_points`.
+
+    Args:
+        here: `(B, 2, N)` positions in the portrait; the other per-point arguments are `(B, 1 or 3, N)`.
+        depth: Depth relative to the anchor.
+        offset: Displacement by expression.
+        rigidity: In [0, 1].
+        rotation: `(B, 3, 3)`.
+        anchor_source: `(B, 2)`.
+        anchor_target: `(B, 2)`.
+        scale: `(B,)`.
+
+    Returns:
+        Target positions `(B, 2, N)` and target depths `(B, 1, N)`.
+    """
     stretch = 1.0 + depth / CAMERA_DISTANCE  # undo perspective
-    anchor = torch.cat([anchor_source, torch.zeros_like(anchor_source[:, :1])], dim=1)[:, :, None, None]
-    points = torch.cat([here * stretch, depth], dim=1) + offset - anchor  # (B, 3, H, W), head-centred
-    turned = torch.einsum("bij,bjhw->bihw", rotation, points) * scale[:, None, None, None]
+    anchor = torch.cat([anchor_source, torch.zeros_like(anchor_source[:, :1])], dim=1)[:, :, None]
+    points = torch.cat([here * stretch, depth], dim=1) + offset - anchor  # (B, 3, N), head-centred
+    turned = torch.einsum("bij,bjn->bin", rotation, points) * scale[:, None, None]
     nearness = 1.0 / (1.0 + turned[:, 2:] / CAMERA_DISTANCE).clamp(min=0.2)
-    target = (anchor_target[:, :, None, None] + turned[:, :2]) * nearness
-    moved = torch.lerp(here, target, rigidity)
-    return moved, torch.lerp(depth, turned[:, 2:], rigidity)
+    target = (anchor_target[:, :, None] + turned[:, :2]) * nearness
+    return torch.lerp(here, target, rigidity), torch.lerp(depth, turned[:, 2:], rigidity)
+
+
+def scatter_points(
+    values: torch.Tensor, weight: torch.Tensor, position: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add points to a picture, each shared among its four nearest cells.
+
+    Args:
+        values: `(B, C, N)`.
+        weight: `(B, 1, N)` multiplies the values, not the density.
+        position: `(B, 2, N)` in [-1, 1].
+        size: Side of the picture.
+
+    Returns:
+        Weighted sums `(B, C, size, size)` and points per cell `(B, 1, size, size)`.
+    """
+    batch, channels, _ = values.shape
+    place = (position + 1) * (size / 2) - 0.5
+    corner = place.floor()
+    fraction = place - corner
+    density = values.new_zeros(batch, 1, size * size)
+    total = values.new_zeros(batch, channels, size * size)
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = corner[:, 0] + dx, corner[:, 1] + dy
+        share = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1])
+        inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+        share = (share * inside)[:, None]
+        index = (y.clamp(0, size - 1) * size + x.clamp(0, size - 1)).long()[:, None]
+        total = total.scatter_add(2, index.expand(-1, channels, -1), values * (share * weight))
+        density = density.scatter_add(2, index, share)
+    return total.unflatten(2, (size, size)), density.unflatten(2, (size, size))
 
 
 def splat_backward_map(
@@ -102,25 +163,12 @@ def splat_backward_map(
         Backward map `(B, 2, size, size)` in source coordinates with holes filled from around, coverage
         `(B, 1, size, size)` in [0, 1], carried payload `(B, C, size, size)`.
     """
-    batch, channels, height, width = payload.shape
+    batch, _, height, width = payload.shape
     source = pixel_grid(width, moved.device, moved.dtype).permute(2, 0, 1).expand(batch, 2, height, width)
     values = torch.cat([source - moved, payload, torch.ones_like(depth)], dim=1).flatten(2)  # (B, C + 3, N)
     weight = torch.exp((-sharpness * depth.clamp(-1.5, 1.5)).flatten(2))
-    place = ((moved + 1) * (size / 2) - 0.5).flatten(2)  # (B, 2, N)
-    corner = place.floor()
-    fraction = place - corner
-    density = moved.new_zeros(batch, 1, size * size)
-    total = moved.new_zeros(batch, channels + 3, size * size)
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        x, y = corner[:, 0] + dx, corner[:, 1] + dy
-        share = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1])
-        inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-        share = (share * inside)[:, None]
-        index = (y.clamp(0, size - 1) * size + x.clamp(0, size - 1)).long()[:, None]
-        total = total.scatter_add(2, index.expand(-1, channels + 3, -1), values * (share * weight))
-        density = density.scatter_add(2, index, share)
-    total = total.unflatten(2, (size, size))
-    coverage = (density.unflatten(2, (size, size)) * (size * size / (height * width))).clamp(max=1)  # 1 = at rest
+    total, density = scatter_points(values, weight, moved.flatten(2), size)
+    coverage = (density * (size * size / (height * width))).clamp(max=1)  # 1 = at rest
     mass = total[:, -1:]
     mean = total[:, :-1] / mass.clamp(min=1e-8)
     confident = (coverage * 4).clamp(max=1) * (mass > 1e-8)

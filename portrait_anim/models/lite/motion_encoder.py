@@ -1,5 +1,8 @@
 """Motion encoder of the `lite` profile: a face crop becomes what moves, without who moves it.
 
+Two paths meet in the bottleneck: a deep one that sees the whole face, and a shallow one that keeps what is small and
+lies at a known place in a face crop (irises, lid edges, lip line).
+
 Shapes: B batch, L motion tokens, C token channels.
 """
 
@@ -41,6 +44,7 @@ class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: Residual blocks after each halving.
         num_tokens: Motion tokens L.
         token_dim: Channels per token C.
+        fine_channels: Channels of the shallow path at an eighth of the crop.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -51,6 +55,7 @@ class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: tuple[int, ...] = (0, 1, 2, 2, 1),
         num_tokens: int = 16,
         token_dim: int = 16,
+        fine_channels: int = 24,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -60,13 +65,20 @@ class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             layers.extend(BatchNormBlock(width) for _ in range(depth))
             previous = width
         self.trunk = nn.Sequential(*layers)
+        self.shallow_depth = 2 + blocks[0] + blocks[1]  # layers of the trunk that both paths share
+        eighth = sample_size // 8
+        self.fine = nn.Sequential(
+            down_block(channels[1], 64),
+            nn.Conv2d(64, fine_channels, 1, bias=False), nn.BatchNorm2d(fine_channels), nn.ReLU(inplace=True),
+            nn.Flatten(), nn.Linear(fine_channels * eighth * eighth, 192), nn.BatchNorm1d(192), nn.ReLU(inplace=True),
+        )  # fmt: skip
         side = sample_size // 2 ** len(channels)
         self.squeeze = nn.Sequential(nn.Conv2d(previous, 128, 1), nn.ReLU(inplace=True))
         self.bottleneck = nn.Sequential(
             nn.Flatten(), nn.Linear(128 * side * side, 384), nn.BatchNorm1d(384), nn.ReLU(inplace=True)
         )
-        self.to_latent = nn.Linear(384, num_tokens * token_dim)
-        self.to_pose = nn.Linear(384, 6)
+        self.to_latent = nn.Linear(384 + 192, num_tokens * token_dim)
+        self.to_pose = nn.Linear(384 + 192, 6)
 
     def forward(self, sample: torch.Tensor) -> LiteMotionOutput:
         """Encode face crops.
@@ -80,7 +92,9 @@ class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         size = self.config.sample_size
         if sample.shape[1:] != (3, size, size):
             raise ValueError(f"expected sample (B, 3, {size}, {size}), got {tuple(sample.shape)}")
-        hidden = self.bottleneck(self.squeeze(self.trunk(sample)))
+        shallow = self.trunk[: self.shallow_depth](sample)
+        deep = self.trunk[self.shallow_depth :](shallow)
+        hidden = torch.cat([self.bottleneck(self.squeeze(deep)), self.fine(shallow)], dim=1)
         latent = self.to_latent(hidden).unflatten(1, (self.config.num_tokens, self.config.token_dim))  # (B, L, C)
         pose = self.to_pose(hidden)
         return LiteMotionOutput(latent=latent, rotation=pose[:, :3], placement=pose[:, 3:])

@@ -1,9 +1,9 @@
 """Reference encoder of the `lite` profile: one look at the portrait gives everything that stays the same.
 
 It runs once per portrait. Besides appearance features it predicts a small geometry of this very face: the depth of
-every pixel, how firmly it follows the head, its place on a canonical face and a basis of expression displacements.
+every pixel, how firmly it follows the head and its place on a canonical face.
 
-Shapes: B batch, C channels, K expression basis size, h w = a quarter of the crop.
+Shapes: B batch, C channels, h w = a quarter of the crop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import ResidualBlock
-from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS
 
 
 @dataclass
@@ -31,7 +30,6 @@ class LiteReferenceFeatures(BaseOutput):  # type: ignore[misc]
         depth: `(B, 1, h, w)` [half crop sides], 0 at the eyes, growing away from the viewer.
         rigidity: `(B, 1, h, w)` in [0, 1], 1 where the pixel moves with the head.
         canonical: `(B, 3, h, w)` place on a canonical face [10 cm].
-        basis: `(B, K, 3, h, w)` displacement per expression coefficient [half crop sides].
     """
 
     appearance: torch.Tensor
@@ -39,7 +37,6 @@ class LiteReferenceFeatures(BaseOutput):  # type: ignore[misc]
     depth: torch.Tensor
     rigidity: torch.Tensor
     canonical: torch.Tensor
-    basis: torch.Tensor
 
     def expand(self, batch: int) -> LiteReferenceFeatures:
         """Repeat features of one portrait for `batch` frames without copying."""
@@ -53,7 +50,6 @@ class LiteReferenceEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     Args:
         channels: Widths at 1/2, 1/4, 1/8, 1/16 and 1/32 of the crop.
         appearance_dim: Channels of the features to be warped.
-        basis_size: Number of expression coefficients K.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -61,7 +57,6 @@ class LiteReferenceEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self,
         channels: tuple[int, int, int, int, int] = (16, 40, 80, 128, 160),
         appearance_dim: int = 24,
-        basis_size: int = NUM_COEFFICIENTS,
     ) -> None:
         super().__init__()
         c2, c4, c8, c16, c32 = channels
@@ -79,7 +74,7 @@ class LiteReferenceEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.up4 = ResidualBlock(c8 + c4, c4)
         self.to_geometry = nn.Sequential(
             nn.GroupNorm(8, c4), nn.SiLU(), nn.Conv2d(c4, 80, 3, padding=1), nn.SiLU(),
-            nn.Conv2d(80, 5 + 3 * basis_size, 1),
+            nn.Conv2d(80, 5, 1),
         )  # fmt: skip
         self.to_appearance = nn.Conv2d(c4, appearance_dim, 1)
         nn.init.normal_(self.to_geometry[-1].weight, std=0.01)  # type: ignore[arg-type]
@@ -109,8 +104,7 @@ class LiteReferenceEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             context=context,
             depth=geometry[:, 0:1],
             rigidity=torch.sigmoid(4 * geometry[:, 1:2]),
-            canonical=geometry[:, 2:5],
-            basis=geometry[:, 5:].unflatten(1, (self.config.basis_size, 3)),
+            canonical=geometry[:, 2:],
         )
 
 

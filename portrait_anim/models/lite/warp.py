@@ -1,15 +1,15 @@
 """Warp field of the `lite` profile: where every pixel of a new frame comes from in the portrait.
 
-Rigid head motion and perspective are computed (`geometry.py`); expression displaces points by the portrait's own
-basis with coefficients read from the motion latents; a small network then corrects the flow and says what the
-portrait does not show.
+Rigid head motion and perspective are computed (`geometry.py`); expression displaces points by the canonical face's
+field (`expression_field.py`) with coefficients read from the motion latents; a small network then corrects the flow
+and says what the portrait does not show.
 
-Shapes: B batch, L tokens, C token channels, K basis size, h w = a quarter of the crop.
+Shapes: B batch, L tokens, C token channels, K coefficients, h w = a quarter of the crop.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,17 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import ResidualBlock
+from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.expressions import ExpressionHeads
-from portrait_anim.models.lite.geometry import move_points, pixel_grid, splat_backward_map
+from portrait_anim.models.lite.geometry import fill_holes, move_points, pixel_grid, splat_backward_map
+from portrait_anim.models.lite.mouth_interior import MouthInterior
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
+
+PRIOR_SHARE = 0.5  # how much the average face decides about depth; the portrait's own estimate decides the rest
+PRIOR_SHIFT = -0.036  # the average face lies this much too deep on the synthetic people [half crop sides]
+UNDER_SKIN = 0.5  # eyeballs and teeth lose against lids and lips that slide over them [half crop sides]
+KEEP_INTERIOR = 0.8  # share of the mouth interior that the denoiser does not repaint
+OFF_HEAD = 0.3  # what stays behind loses against the head in front of it
 
 
 @dataclass
@@ -42,16 +50,50 @@ class HeadMotion:
 
 
 @dataclass
+class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
+    """Geometry of a portrait, computed once and reused for every frame. `f` is the fine side, 4 h.
+
+    Attributes:
+        canonical: `(B, 3, f, f)` place on the canonical face [10 cm].
+        depth: `(B, 1, f, f)` [half crop sides], 0 at the eyes, growing away from the viewer.
+        rigidity: `(B, 1, f, f)` in [0, 1], 1 where the pixel moves with the head.
+        eyeball: `(B, 1, f, f)` in [0, 1], 1 where lids may slide over the pixel.
+        opened: `(B, 1, f, f)` in [0, 1], 1 where the portrait shows the inside of its mouth.
+        mouth_position: `(B, 2, P)` points of the mouth interior behind these lips, [-1, 1].
+        mouth_depth: `(B, 1, P)` their depths [half crop sides].
+        rotation: `(B, 3, 3)` head pose of the portrait, image axes.
+        scale: `(B,)` head size of the portrait [half crop sides per 10 cm].
+    """
+
+    canonical: torch.Tensor
+    depth: torch.Tensor
+    rigidity: torch.Tensor
+    eyeball: torch.Tensor
+    opened: torch.Tensor
+    mouth_position: torch.Tensor
+    mouth_depth: torch.Tensor
+    rotation: torch.Tensor
+    scale: torch.Tensor
+
+    def expand(self, batch: int) -> LitePortraitGeometry:
+        """Repeat the geometry of one portrait for `batch` frames without copying."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return LitePortraitGeometry(**{k: v.expand(batch, *v.shape[1:]) for k, v in values.items()})
+
+
+@dataclass
 class LiteWarpOutput(BaseOutput):  # type: ignore[misc]
     """Result of the warp field.
 
     Attributes:
         forward_map: `(B, 2, h, w)` target position of every portrait pixel.
         depth: `(B, 1, h, w)` depth of those positions.
-        coarse_flow: `(B, 2, h, w)` backward map before correction, portrait coordinates.
-        flow: `(B, 2, h, w)` corrected backward map.
+        coarse_flow: `(B, 2, 2h, 2w)` backward map before correction, portrait coordinates.
+        flow: `(B, 2, 2h, 2w)` corrected backward map.
         visibility_logits: `(B, 1, h, w)`, positive where the portrait shows this point.
         condition: `(B, C, h, w)` warped features for the denoiser.
+        interior: `(B, 4, 2h, 2w)` what the opened mouth uncovers: colour in [-1, 1] and opacity in [0, 1].
+        own_teeth: `(B, 1, 2h, 2w)` in [0, 1], where the portrait's own open mouth shows.
     """
 
     forward_map: torch.Tensor
@@ -60,6 +102,8 @@ class LiteWarpOutput(BaseOutput):  # type: ignore[misc]
     flow: torch.Tensor
     visibility_logits: torch.Tensor
     condition: torch.Tensor
+    interior: torch.Tensor
+    own_teeth: torch.Tensor
 
 
 class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -83,6 +127,8 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         c4, c8, c16 = channels
         self.heads = ExpressionHeads(token_dim)
+        self.field = ExpressionField()
+        self.mouth = MouthInterior()
         latent_dim = num_tokens * token_dim
         self.embed = nn.Sequential(nn.Linear(2 * latent_dim, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU())
         self.conv_in = nn.Conv2d(appearance_dim + 8, c4, 3, padding=1)
@@ -96,50 +142,138 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(self.to_flow.weight)
         nn.init.zeros_(self.to_flow.bias)  # type: ignore[arg-type]
 
+    def fit(
+        self,
+        features: LiteReferenceFeatures,
+        canonical: torch.Tensor,
+        known: torch.Tensor,
+        opened: torch.Tensor,
+        rotation: torch.Tensor,
+        scale: torch.Tensor,
+    ) -> LitePortraitGeometry:
+        """Combine what is measured of a portrait's face with what the reference encoder sees elsewhere.
+
+        Args:
+            features: Portrait features, batch B.
+            canonical: Canonical positions on the face `(B, 3, s, s)` [10 cm], s = h or 4 h.
+            known: Where they hold `(B, 1, s, s)`, 0 or 1.
+            opened: Where the portrait shows the inside of its mouth `(B, 1, s, s)`, 0 or 1.
+            rotation: Head pose of the portrait `(B, 3, 3)`, image axes.
+            scale: Head size of the portrait `(B,)` [half crop sides per 10 cm].
+
+        Returns:
+            Geometry at the fine side.
+        """
+        side = features.depth.shape[-1]
+        weight = F.adaptive_avg_pool2d(known, side)
+        coarse = F.adaptive_avg_pool2d(canonical * known, side) / weight.clamp(min=1e-6)
+        inside = (weight > 0.5).to(weight)
+        everywhere = features.canonical + fill_holes((coarse - features.canonical) * inside, inside)
+        rigidity = torch.maximum(features.rigidity, inside)
+        flip = rotation.new_tensor([1.0, -1.0, -1.0])[:, None, None]  # head axes to image axes
+        centred = (everywhere - self.field.anchor[:, None, None]) * flip
+        prior = torch.einsum("bj,bjhw->bhw", rotation[:, 2], centred)[:, None] * scale[:, None, None, None]
+        soft = F.avg_pool2d(F.pad(inside, (2, 2, 2, 2), mode="replicate"), 5, 1)
+        depth = torch.lerp(features.depth, prior + PRIOR_SHIFT, PRIOR_SHARE * soft)
+        stack = torch.cat([everywhere, depth, rigidity], dim=1)
+        fine = F.interpolate(stack, scale_factor=4, mode="bilinear", align_corners=False)
+        place = fine[:, :3]
+        if known.shape[-1] == place.shape[-1]:
+            place = torch.where(known > 0.5, canonical, place)
+        grid = pixel_grid(place.shape[-1], place.device, place.dtype).permute(2, 0, 1)
+        mouth_position, mouth_depth = self.mouth.anchor(
+            place, enlarge(known, place.shape[-1]), fine[:, 3:4], grid, scale
+        )
+        return LitePortraitGeometry(
+            canonical=place,
+            depth=fine[:, 3:4],
+            rigidity=fine[:, 4:],
+            eyeball=self.field.under_lids(place) * fine[:, 4:],
+            opened=enlarge(opened, place.shape[-1]),
+            mouth_position=mouth_position,
+            mouth_depth=mouth_depth,
+            rotation=rotation,
+            scale=scale,
+        )
+
     def forward(
         self,
         features: LiteReferenceFeatures,
+        geometry: LitePortraitGeometry,
         latent_source: torch.Tensor,
         latent_target: torch.Tensor,
         head: HeadMotion,
-        change: torch.Tensor | None = None,
+        coefficients: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> LiteWarpOutput:
         """Compute the backward flow of one frame per batch element.
 
         Args:
             features: Portrait features, batch B.
+            geometry: Portrait geometry from `fit`, batch B.
             latent_source: Motion latent of the portrait `(B, L, C)`.
             latent_target: Motion latent to show `(B, L, C)`.
             head: Rigid head motion.
-            change: True change of the coefficients `(B, K)` for training; `None` reads it from the latents.
+            coefficients: True coefficients of portrait and frame `(B, K)` each, for training; `None` reads them from
+                the latents.
 
         Returns:
             Flow, visibility and warped features.
         """
-        if change is None:
-            change = self.heads(latent_target) - self.heads(latent_source)  # (B, K)
-        offset = torch.einsum("bk,bkchw->bchw", change, features.basis)
-        geometry = torch.cat([features.depth, offset, features.rigidity, features.canonical], dim=1)
-        fine = F.interpolate(geometry, scale_factor=2, mode="bilinear", align_corners=False)
-        moved, depth = move_points(
-            fine[:, :1], fine[:, 1:4], fine[:, 4:5], head.rotation, head.anchor_source, head.anchor_target, head.scale
-        )
+        before, after = coefficients or (self.heads(latent_source), self.heads(latent_target))  # (B, K)
+        moved, depth = self._move(geometry, head, after - before)
         side = features.depth.shape[-1]
-        payload = torch.cat([fine[:, 4:8], depth], dim=1)
-        coarse, coverage, carried = splat_backward_map(moved, depth + 0.3 * (1 - fine[:, 4:5]), payload, side)
+        under = torch.maximum(geometry.eyeball, geometry.opened)
+        order = depth + OFF_HEAD * (1 - geometry.rigidity) + UNDER_SKIN * under
+        fine, covered, own_teeth = splat_backward_map(moved, order, geometry.opened, 2 * side)
+        fine = fine.clamp(-1.2, 1.2)
+        # what the correction network sees comes from every second point: it needs no more
+        half = F.avg_pool2d(torch.cat([moved, order, geometry.canonical, geometry.rigidity, depth], dim=1), 2)
+        coarse, coverage, carried = splat_backward_map(half[:, :2], half[:, 2:3], half[:, 3:], side)
         coarse = coarse.clamp(-1.2, 1.2)
         warped = warp(features.appearance, coarse)
         here = pixel_grid(side, coarse.device, coarse.dtype).permute(2, 0, 1)
         condition = torch.cat([warped, carried, coverage, 4 * (coarse - here)], dim=1)  # appearance + 5 + 1 + 2
         correction = self._correct(condition, latent_source, latent_target)
-        flow = coarse + 0.1 * correction[:, :2]
+        shift = F.interpolate(correction[:, :2], scale_factor=2, mode="bilinear", align_corners=False)
         return LiteWarpOutput(
-            forward_map=F.avg_pool2d(moved, 2),
-            depth=F.avg_pool2d(depth, 2),
-            coarse_flow=coarse,
-            flow=flow,
+            forward_map=F.avg_pool2d(moved, 4),
+            depth=F.avg_pool2d(depth, 4),
+            coarse_flow=fine,
+            flow=fine + 0.1 * shift,
             visibility_logits=correction[:, 2:],
             condition=condition,
+            interior=self._open_mouth(geometry, head, after, covered),
+            own_teeth=own_teeth.clamp(0, 1),
+        )
+
+    def _open_mouth(
+        self, geometry: LitePortraitGeometry, head: HeadMotion, coefficients: torch.Tensor, covered: torch.Tensor
+    ) -> torch.Tensor:
+        """Mouth interior `(B, 4, s, s)` where the skin, which covers `(B, 1, s, s)` of every cell, leaves a gap."""
+        rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
+        colour, present = self.mouth(
+            geometry.mouth_position, geometry.mouth_depth, coefficients, geometry.rotation, geometry.scale, rigid,
+            covered.shape[-1],
+        )  # fmt: skip
+        gap = (1.3 - 4 * F.avg_pool2d(covered, 3, 1, 1)).clamp(0, 1)
+        return torch.cat([colour, gap * present], dim=1)
+
+    def _move(
+        self, geometry: LitePortraitGeometry, head: HeadMotion, change: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Target position `(B, 2, f, f)` and depth `(B, 1, f, f)` of every portrait pixel."""
+        # What shows between a portrait's lips are nearly always upper teeth, which stay with the skull.
+        offset = self.field(change, geometry.canonical) * (1 - geometry.opened)
+        flip = offset.new_tensor([1.0, -1.0, -1.0])[:, None, None]
+        offset = torch.einsum("bij,bjhw->bihw", geometry.rotation, offset * flip) * geometry.scale[:, None, None, None]
+        return move_points(
+            geometry.depth,
+            offset,
+            geometry.rigidity,
+            head.rotation,
+            head.anchor_source,
+            head.anchor_target,
+            head.scale,
         )
 
     def _correct(self, condition: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -154,6 +288,41 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         hidden = self.up4(torch.cat([hidden, hidden4], dim=1), embedding)
         out: torch.Tensor = self.to_flow(F.silu(hidden))
         return out
+
+
+def enlarge(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Resample a map `(B, C, h, w)` to `(B, C, size, size)`."""
+    return F.interpolate(values, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def show(portrait: torch.Tensor, out: LiteWarpOutput) -> torch.Tensor:
+    """The warped portrait with the mouth interior behind its lips.
+
+    Args:
+        portrait: `(B, 3, S, S)` in [-1, 1].
+        out: Warp of batch B.
+
+    Returns:
+        `(B, 3, S, S)` in [-1, 1].
+    """
+    size = portrait.shape[-1]
+    interior = enlarge(out.interior, size)
+    return torch.lerp(warp(portrait, enlarge(out.flow, size)), interior[:, :3], interior[:, 3:])
+
+
+def keep_interior(painted: torch.Tensor, shown: torch.Tensor, out: LiteWarpOutput) -> torch.Tensor:
+    """Let teeth outlast the paint: how anybody's teeth look cannot be predicted, only blurred.
+
+    Args:
+        painted: `(B, 3, S, S)`, what the denoiser predicts.
+        shown: `(B, 3, S, S)` from `show`.
+        out: Warp of batch B.
+
+    Returns:
+        `(B, 3, S, S)`.
+    """
+    inside = torch.maximum(out.interior[:, 3:], out.own_teeth)
+    return torch.lerp(painted, shown, KEEP_INTERIOR * enlarge(inside, shown.shape[-1]))
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,9 @@ def still_head(batch):
 
 def run_warp(field, features, scale=1.0):
     latent = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(2))
-    return field(features, latent, latent * scale, still_head(2)), latent
+    nothing = torch.zeros(2, 1, 16, 16)  # no landmark is known: geometry is the encoder's alone
+    geometry = field.fit(features, features.canonical, nothing, nothing, torch.eye(3).expand(2, 3, 3), torch.ones(2))
+    return field(features, geometry, latent, latent * scale, still_head(2)), latent
 
 
 def test_motion_encoder_gives_tokens_and_pose():
@@ -46,7 +48,7 @@ def test_motion_encoder_refuses_another_size():
 def test_reference_features_have_a_quarter_of_the_resolution(sample):
     features = build(LiteReferenceEncoder, TINY_REFERENCE)(sample)
     assert features.depth.shape == (2, 1, 16, 16)
-    assert features.basis.shape == (2, 55, 3, 16, 16)
+    assert features.canonical.shape == (2, 3, 16, 16)
     assert features.context.shape == (2, 16, 4, 4)
     assert features.rigidity.min() >= 0
     assert features.rigidity.max() <= 1
@@ -56,24 +58,39 @@ def test_expanded_features_equal_repeated_portraits(sample):
     encoder = build(LiteReferenceEncoder, TINY_REFERENCE)
     one = encoder(sample[:1]).expand(3)
     three = encoder(sample[:1].expand(3, -1, -1, -1))
-    torch.testing.assert_close(one.basis, three.basis)
+    torch.testing.assert_close(one.canonical, three.canonical)
 
 
 def test_no_motion_is_no_flow(sample):
     features = build(LiteReferenceEncoder, TINY_REFERENCE)(sample)
     features["depth"] = torch.zeros_like(features.depth)
     out, _ = run_warp(build(LiteWarpField, TINY_WARP), features)
-    axis = (torch.arange(16) + 0.5) / 8 - 1
-    torch.testing.assert_close(out.flow[0, 0, 5, 1:-1], axis[1:-1], atol=1e-4, rtol=0)
+    fine, axis = ((torch.arange(side) + 0.5) * 2 / side - 1 for side in (32, 16))
+    torch.testing.assert_close(out.flow[0, 0, 5, 1:-1], fine[1:-1], atol=1e-4, rtol=0)
     torch.testing.assert_close(out.forward_map[1, 1, 1:-1, 7], axis[1:-1], atol=1e-4, rtol=0)
 
 
 def test_expression_moves_points(sample):
     features = build(LiteReferenceEncoder, TINY_REFERENCE)(sample)
     field = build(LiteWarpField, TINY_WARP)
+    with torch.no_grad():
+        field.field.patterns.normal_()
+        field.field.mix.normal_(std=0.01)
     same, _ = run_warp(field, features)
     other, _ = run_warp(field, features, scale=-1.0)
     assert (same.forward_map - other.forward_map).abs().max() > 1e-6
+
+
+def test_measured_face_decides_inside_and_the_encoder_outside(sample):
+    features = build(LiteReferenceEncoder, TINY_REFERENCE)(sample)
+    field = build(LiteWarpField, TINY_WARP)
+    known = torch.zeros(2, 1, 64, 64)
+    known[:, :, 16:48, 16:48] = 1
+    measured = torch.full((2, 3, 64, 64), 0.25)
+    geometry = field.fit(features, measured, known, 0 * known, torch.eye(3).expand(2, 3, 3), torch.ones(2))
+    torch.testing.assert_close(geometry.canonical[:, :, 20:44, 20:44], measured[:, :, 20:44, 20:44])
+    assert (geometry.canonical[:, :, 0, 0] - 0.25).abs().max() > 1e-3
+    torch.testing.assert_close(geometry.rigidity[:, :, 20:44, 20:44], torch.ones(2, 1, 24, 24))
 
 
 def test_denoiser_predicts_a_clean_frame_and_a_mask(sample):

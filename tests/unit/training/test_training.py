@@ -6,16 +6,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from portrait_anim import weights
 from portrait_anim.errors import InputError
 from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads, group_indices, mirror_indices
 from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
 from portrait_anim.training import augment
-from portrait_anim.training.loop import export, train
+from portrait_anim.training.loop import export, load_pipeline_weights, replace_tensors, train
 from portrait_anim.training.losses import image_losses, part_weight
 from portrait_anim.training.recipes import get_recipe
 from portrait_anim.training.shards import ShardDataset
+from portrait_anim.training.step import LiteNetworks, wrong_share
 
 
 def random_sample(count, seed=0):
@@ -70,6 +72,31 @@ def test_stages_follow_each_other_and_resume(shards, tmp_path):
     assert (tmp_path / "weights/lite/denoiser/diffusion_pytorch_model.safetensors").stat().st_size < 15e6
     pipeline = PortraitAnimationPipeline.from_pretrained(weights.require("lite", tmp_path / "weights"))
     assert next(pipeline.denoiser.parameters()).dtype == torch.float32
+
+
+def test_a_run_starts_from_exported_weights(shards, tmp_path):
+    train(config(shards, tmp_path / "first", num_steps=1))
+    folder = export(tmp_path / "first", tmp_path / "weights")
+    old = load_file(folder / "warp_field/diffusion_pytorch_model.safetensors")
+    # a network that has grown since: half of this layer is new
+    replace_tensors(folder, "warp_field", {"conv_in.weight": old["conv_in.weight"][:16]})
+    weights.require("lite", tmp_path / "weights")  # the manifest was renewed
+    nets = LiteNetworks()
+    assert load_pipeline_weights(nets, folder) == []
+    torch.testing.assert_close(nets.warp_field.conv_in.weight[:16], old["conv_in.weight"][:16].float())
+    assert nets.warp_field.conv_in.weight[16:].abs().max() == 0
+    train(config(shards, tmp_path / "second", num_steps=1, initial=folder))
+    with pytest.raises(InputError, match="expected the weights of motion_encoder"):
+        load_pipeline_weights(nets, tmp_path)
+
+
+def test_paint_goes_where_the_warp_is_wrong():
+    target = torch.zeros(1, 3, 16, 16)
+    warped = target.clone()
+    warped[..., 8:] = 0.08  # 4 % of the range
+    share = wrong_share(warped, target)
+    assert share[..., :6].abs().max() == 0
+    torch.testing.assert_close(share[..., 10:14][..., 4:12, :], torch.full((1, 1, 8, 4), 0.5), atol=1e-3, rtol=0)
 
 
 def test_same_seed_same_loss(shards, tmp_path):

@@ -1,0 +1,125 @@
+"""Last corrections of a trained encoder: `python -m portrait_anim.training.calibration --data DIR --weights W`.
+
+Head pose is read once more by ridge regression on the frozen features, which is exact where the last steps of gradient
+descent, shared with fifty other aims, are not. Then expressions get their full size.
+
+A regressor that cannot be sure answers with less than it sees: least squares makes its answers vary by a factor r less
+than the truth, where r is their correlation. On held-out renders the answers' spread is compared with the truth's, and
+each coefficient's linear head is enlarged until both are equal. That costs squared error and gives back amplitude.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from portrait_anim.models.lite.expressions import EXPRESSIONS, TOKEN_GROUPS, ExpressionHeads, group_indices
+from portrait_anim.training.loop import load_pipeline_weights, replace_tensors
+from portrait_anim.training.shards import ShardDataset
+from portrait_anim.training.step import LiteNetworks, read_change, read_pose_labels
+
+LEAST_CORRELATION = 0.4  # below, the answer is mostly noise, and noise is not worth enlarging
+LARGEST_GAIN = 1.8
+
+
+def gains(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Factor that gives each column of `predicted` the spread of `truth`.
+
+    Args:
+        predicted: Changes of coefficients as the encoder reads them `(N, K)`.
+        truth: The true changes `(N, K)`.
+
+    Returns:
+        `(K,)` between 1 and `LARGEST_GAIN`; 1 where the two hardly agree or the truth hardly moves.
+    """
+    centred, true = predicted - predicted.mean(0), truth - truth.mean(0)
+    spread, true_spread = centred.pow(2).mean(0).sqrt(), true.pow(2).mean(0).sqrt()
+    correlation = (centred * true).mean(0) / (spread * true_spread).clamp(min=1e-9)
+    gain = (true_spread / spread.clamp(min=1e-9)).clamp(1.0, LARGEST_GAIN)
+    return torch.where((correlation > LEAST_CORRELATION) & (true_spread > 0.05), gain, torch.ones_like(gain))
+
+
+def enlarge_heads(heads: ExpressionHeads, gain: torch.Tensor) -> None:
+    """Multiply what the heads say by `gain` `(55,)`, in place."""
+    with torch.no_grad():
+        for region in TOKEN_GROUPS:
+            columns = group_indices(region) if region != "gaze" else [len(EXPRESSIONS), len(EXPRESSIONS) + 1]
+            for parameter in heads.expression[region].parameters():  # weight (n, d) and bias (n,)
+                parameter.mul_(gain[columns].view(-1, *[1] * (parameter.ndim - 1)))
+
+
+@torch.no_grad()
+def measure(nets: LiteNetworks, data: ShardDataset, *, count: int = 512, batch: int = 32) -> torch.Tensor:
+    """Gains `(55,)` from the first `count` samples of `data`."""
+    generator = torch.Generator().manual_seed(0)
+    rows = [
+        read_change(nets, data.batch(np.arange(first, min(first + batch, len(data), count))), generator)
+        for first in range(0, min(count, len(data)), batch)
+    ]
+    return gains(*(torch.cat([row[k] for row in rows]) for k in (0, 1)))
+
+
+def fit_linear(features: torch.Tensor, labels: torch.Tensor, ridge: float = 1e-4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ridge regression.
+
+    Args:
+        features: `(N, D)`.
+        labels: `(N, K)`.
+        ridge: Penalty relative to the features' variance; the bias is free.
+
+    Returns:
+        Weight `(K, D)` and bias `(K,)`, float32.
+    """
+    x = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
+    penalty = ridge * len(x) * features.double().var() * torch.eye(x.shape[1], dtype=torch.float64)
+    penalty[-1, -1] = 0
+    solution = torch.linalg.solve(x.T @ x + penalty, x.T @ labels.double()).float()
+    return solution[:-1].T.contiguous(), solution[-1]
+
+
+@torch.no_grad()
+def refit_pose(nets: LiteNetworks, data: ShardDataset, *, batches: int = 110, batch: int = 32) -> None:
+    """Fit the motion encoder's pose output anew on damaged crops of the people that train, in place."""
+    generator = torch.Generator().manual_seed(5)
+    order = np.random.default_rng(3).permutation(len(data))
+    features: list[torch.Tensor] = []
+    labels: list[torch.Tensor] = []
+    head = nets.motion_encoder.to_pose
+    hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    for first in range(0, min(batches * batch, len(data)), batch):
+        labels.append(read_pose_labels(nets, data.batch(order[first : first + batch]), generator))
+    hook.remove()
+    weight, bias = fit_linear(torch.cat(features), torch.cat(labels))
+    head.weight.copy_(weight)
+    head.bias.copy_(bias)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Refit pose and enlarge the heads of a pipeline folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with shards of trained and held-out people")
+    parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
+    arguments = parser.parse_args(argv)
+    nets = LiteNetworks().eval()
+    load_pipeline_weights(nets, arguments.weights)
+    refit_pose(nets, ShardDataset(arguments.data, "0*"))
+    replace_tensors(
+        arguments.weights,
+        "motion_encoder",
+        {f"to_pose.{k}": v for k, v in nets.motion_encoder.to_pose.state_dict().items()},
+    )
+    gain = measure(nets, ShardDataset(arguments.data, "1*"))
+    enlarge_heads(nets.warp_field.heads, gain)
+    tensors = {f"heads.{k}": v for k, v in nets.warp_field.heads.state_dict().items()}
+    replace_tensors(arguments.weights, "warp_field", tensors)
+    for name, value in zip((*EXPRESSIONS, "gaze right", "gaze down"), gain.tolist(), strict=True):
+        sys.stdout.write(f"{name:18} {value:.2f}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
