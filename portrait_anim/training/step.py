@@ -188,12 +188,13 @@ def warp_step(
     heads = nets.warp_field.heads
     before, after = true_coefficients(batch)
     before, after = torch.where(taught, before, heads(source)), torch.where(taught, after, heads(shown))
+    geometry = nets.warp_field.fit(
+        features, canonical, mask, between_lips(canonical), euler_to_matrix(torch.deg2rad(batch["head_src"])),
+        10 * augment.FOCAL / -batch["anchor_src"][:, 2],
+    )  # fmt: skip
+    head = head_motion(batch)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        geometry = nets.warp_field.fit(
-            features, canonical, mask, between_lips(canonical), euler_to_matrix(torch.deg2rad(batch["head_src"])),
-            10 * augment.FOCAL / -batch["anchor_src"][:, 2],
-        )  # fmt: skip
-        out = nets.warp_field(features, geometry, source, shown, head_motion(batch), (before, after))
+        out = nets.warp_field(features, geometry, source, shown, head, (before, after))
     out = LiteWarpOutput(**{k: v.float() for k, v in out.items()})
     weight_source = part_weight(canonical, mask)
     weight_target = 1 + warp(weight_source - 1, batch["flow"].clamp(-2, 2))

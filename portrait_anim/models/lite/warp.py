@@ -220,7 +220,8 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             Flow, visibility and warped features.
         """
         before, after = coefficients or (self.heads(latent_source), self.heads(latent_target))  # (B, K)
-        moved, depth = self._move(geometry, head, after - before)
+        with torch.autocast(after.device.type, enabled=False):  # positions need more than 8 bits
+            moved, depth = self._move(geometry, head, (after - before).float())
         side = features.depth.shape[-1]
         under = torch.maximum(geometry.eyeball, geometry.opened)
         order = depth + OFF_HEAD * (1 - geometry.rigidity) + UNDER_SKIN * under
@@ -242,7 +243,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             flow=fine + 0.1 * shift,
             visibility_logits=correction[:, 2:],
             condition=condition,
-            interior=self._open_mouth(geometry, head, after, covered),
+            interior=self._open_mouth(geometry, head, after.float(), covered),
             own_teeth=own_teeth.clamp(0, 1),
         )
 
@@ -251,10 +252,11 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Mouth interior `(B, 4, s, s)` where the skin, which covers `(B, 1, s, s)` of every cell, leaves a gap."""
         rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
-        colour, present = self.mouth(
-            geometry.mouth_position, geometry.mouth_depth, coefficients, geometry.rotation, geometry.scale, rigid,
-            covered.shape[-1],
-        )  # fmt: skip
+        with torch.autocast(covered.device.type, enabled=False):
+            colour, present = self.mouth(
+                geometry.mouth_position, geometry.mouth_depth, coefficients, geometry.rotation, geometry.scale, rigid,
+                covered.shape[-1],
+            )  # fmt: skip
         gap = (1.3 - 4 * F.avg_pool2d(covered, 3, 1, 1)).clamp(0, 1)
         return torch.cat([colour, gap * present], dim=1)
 
