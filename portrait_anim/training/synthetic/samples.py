@@ -142,11 +142,38 @@ def draw_batch(
     nudge = statistics.randn(generator, batch, 3) * statistics.vector(2.0, 1.5, 1.5)  # the driver's own small offset
     shift = statistics.shift(batch, generator)
     driver = Gesture(expr=target.expr, head=target.head + nudge, shift=shift, gaze=target.gaze)
+    own = statistics.randn(generator, 2 * batch, LOOK) * 0.6  # source and target show one mouth, another one each time
+    return render_samples(renderer, who, other, (source, target, driver), (source_is_photo, target_is_photo), own)
+
+
+def render_samples(
+    renderer: Renderer,
+    who: Tensor,
+    other: Tensor,
+    gestures: tuple[Gesture, Gesture, Gesture],
+    is_photo: tuple[Tensor, Tensor],
+    own: Tensor,
+) -> TrainingBatch:
+    """Render the samples that gestures describe.
+
+    Args:
+        renderer: Draws the pictures.
+        who: `(B,)` rows of source and target.
+        other: `(B,)` rows of the driver.
+        gestures: Of source, target and driver.
+        is_photo: `(B,)` bool, whether the source is the untouched photograph, and whether the target is.
+        own: `(2B, 8)` what the mouths of `who`, then of `other`, look like beyond what is theirs.
+
+    Returns:
+        The samples.
+    """
+    source, target, driver = gestures
+    source_is_photo, target_is_photo = is_photo
+    batch = len(who)
     people = torch.cat([who, who, other])
     motion = renderer.motion_of(people, concatenate([source, target, driver]))
     needed = torch.cat([~source_is_photo, ~target_is_photo, torch.ones_like(source_is_photo)])
     row = torch.where(needed, needed.long().cumsum(0) - 1, -1)  # row of each picture among the rendered ones
-    own = statistics.randn(generator, 2 * batch, LOOK) * 0.6  # source and target show one mouth, another one each time
     look = person_look(renderer.cast.people.number[people]) + torch.cat([own[:batch], own])
     frames = renderer.render(people[needed], motion.rows(needed), look[needed])
     image = renderer.photos(who).repeat(3, 1, 1, 1)
