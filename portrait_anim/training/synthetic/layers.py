@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from portrait_anim.training.synthetic import camera
+from portrait_anim.training.synthetic.lids import FAR_FROM_LASHES, bulge, covering, lash_distance
 from portrait_anim.training.synthetic.mesh import HeadMesh
 from portrait_anim.training.synthetic.mouth import mouth_attributes
 from portrait_anim.training.synthetic.people import People
@@ -18,7 +19,7 @@ from portrait_anim.training.synthetic.raster import interpolate, rasterize
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures, colours
 
-NUM_ATTRIBUTES = 8  # source x, source y, trust in the photo, fill r, g, b, light, alpha
+NUM_ATTRIBUTES = 9  # source x, source y, trust in the photo, fill r, g, b, light, alpha, distance from the lash line
 _UNCOVERING = ("jawOpen", "mouthUpperUp_L", "mouthUpperUp_R", "mouthLowerDown_L", "mouthLowerDown_R", "noseSneer_L")
 
 
@@ -97,22 +98,26 @@ def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead
         head: Posed heads.
 
     Returns:
-        `(B, V, 8)`: position in the photograph (x, y), trust in it, fill colour times (1 - trust), relighting factor,
-        alpha of the face layer.
+        `(B, V, 9)`: position in the photograph (x, y), trust in it, fill colour times (1 - trust), relighting factor,
+        alpha of the face layer, distance from the lash line.
     """
     weights = mesh.weights
     light = luminance(vertex_normals(head.vertices, mesh.normal_tris), people.light[who])
     ratio = (light / people.shade[who]).clamp(0.6, 1.5) ** 0.8
+    painted = covering(mesh.lids, head.blink)  # a closed lid is painted skin
     ratio = 1 + (ratio - 1) * weights["alpha"] * (1 - 0.8 * weights["eye_near"])
-    closing = (head.blink * 1.3 - 0.3).clamp(0, 1) * weights["lid"]  # a closed lid is painted skin
-    visible = (people.visible[who] * (1 - closing * (1 - 0.35 * weights["lash"])))[..., None]
+    lid, light = mesh.lids.skinned, people.light[who]
+    ball = bulge(mesh.lids, head.vertices, head.eye_centre, mesh.left, light)
+    ratio[:, lid] = torch.lerp(ratio[:, lid], ball, painted[:, lid])
+    visible = (people.visible[who] * (1 - painted))[..., None]
+    lash = lash_distance(mesh.lids, head.blink)[..., None]
     alpha = weights["alpha"].expand(len(who), -1)[..., None]
     source = camera.project(people.vertices[who])
-    return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha], -1)
+    return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha, lash], -1)
 
 
 def inner_attributes(mesh: HeadMesh, people: People, who: Tensor, motion: Motion, head: PosedHead) -> Tensor:
-    """The same eight attributes for the mouth interior, without fill: `mouth.shade_mouth` colours it.
+    """The same attributes for the mouth interior, without fill: `mouth.shade_mouth` colours it.
 
     The photograph is trusted on teeth that it shows, less and less the more the lips uncover beyond it: there the
     boundary between photographed teeth and gum, lip or corner would smear.
@@ -123,7 +128,8 @@ def inner_attributes(mesh: HeadMesh, people: People, who: Tensor, motion: Motion
     seen = camera.smoothstep((people.visible[who] - 0.45) / 0.4) * (mesh.neutral[:, 0].abs() < 1.6)
     trust = (seen * kept * mesh.inner.is_tooth)[..., None]
     one = torch.ones_like(trust)
-    return torch.cat([camera.project(people.vertices[who]), trust, trust.expand(-1, -1, 3) * 0, one, one], -1)
+    far = one * FAR_FROM_LASHES
+    return torch.cat([camera.project(people.vertices[who]), trust, trust.expand(-1, -1, 3) * 0, one, one, far], -1)
 
 
 def mouth_values(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:

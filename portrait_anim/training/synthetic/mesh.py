@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from portrait_anim.training.synthetic.lids import LidMap, map_lids
 from portrait_anim.training.synthetic.mouth import ToothMap, map_teeth
 from portrait_anim.training.synthetic.pack import Pack
 
@@ -58,6 +59,7 @@ class HeadMesh:
         left: `(V,)` 1 on the subject's left half.
         chin: Mean chin point `(3,)`, its identity shapes `(K, 3)` and expression shapes `(E, 3)`.
         inner: Colours of the mouth interior.
+        lids: Where the eyelids are.
     """
 
     neutral: Tensor
@@ -75,6 +77,7 @@ class HeadMesh:
     left: Tensor
     chin: tuple[Tensor, Tensor, Tensor]
     inner: InnerMouth
+    lids: LidMap
 
     def expression_index(self, name: str) -> int:
         """Number of a named expression coefficient."""
@@ -119,6 +122,8 @@ def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
         pack.tensor("chin_identity", device),
         pack.tensor("chin_expression", device),
     )
+    skin_vertices = torch.unique(tris[part == SKIN])
+    eyes = (torch.unique(tris[part == EYE_LEFT]), torch.unique(tris[part == EYE_RIGHT]))
     return HeadMesh(
         neutral=neutral,
         centre=pack.tensor("centre", device),
@@ -130,9 +135,10 @@ def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
         expression_basis=basis("expression"),
         expression_names=tuple(str(n) for n in pack.arrays["expr_names"]),
         weights=weights,
-        skin_vertices=torch.unique(tris[part == SKIN]),
+        skin_vertices=skin_vertices,
         lips=pack.tensor("lips", device, dtype=torch.long),
         left=(neutral[:, 0] > 0).float(),
         chin=(pack.tensor("chin", device), chin_identity, chin_expression),
         inner=_inner_mouth(neutral, tris, part, weights["upper"]),
+        lids=map_lids(neutral, skin_vertices, eyes),
     )

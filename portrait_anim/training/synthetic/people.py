@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from portrait_anim.training.synthetic.lids import lid_colour
 from portrait_anim.training.synthetic.mesh import NECK_JOINT_CM, HeadMesh, load_mesh
 from portrait_anim.training.synthetic.pack import Pack, read_pack
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
@@ -167,7 +168,7 @@ def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor) -> People:
         vertices=vertices,
         residual=residual,
         visible=column("visible") / 255,
-        fill=column("fill").flip(-1) / 255,  # stored as BGR
+        fill=lid_colour(mesh.lids, column("fill").flip(-1) / 255),  # stored as BGR
         light=light,
         shade=shade,
         mouth_light=column("mouth_light"),

@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from portrait_anim.training.synthetic import camera
+from portrait_anim.training.synthetic import camera, lids
 from portrait_anim.training.synthetic.mesh import HeadMesh
 from portrait_anim.training.synthetic.motion import Gesture, add_lid_coupling
 from portrait_anim.training.synthetic.people import People
@@ -139,6 +139,8 @@ def _displacement(mesh: HeadMesh, people: People, who: Tensor, motion: Motion) -
         moved = moved + shape
         near = torch.stack([weights["eye_near"] * mesh.left, weights["eye_near"] * (1 - mesh.left)])  # (2, V)
         eye_shift = (near / near.sum(1, keepdim=True)) @ shape
+    at = people.vertices[who] + moved
+    moved[:, mesh.lids.rows] += lids.shut(mesh.lids, at, closure, people.rotation[who])
     return moved, blink, eye_shift
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from portrait_anim.training.synthetic import camera, layers
 from portrait_anim.training.synthetic.eyes import paint_eyes
+from portrait_anim.training.synthetic.lids import lash_shade
 from portrait_anim.training.synthetic.mesh import EYE_LEFT, EYE_RIGHT, SOCKET
 from portrait_anim.training.synthetic.motion import Gesture, MotionStatistics
 from portrait_anim.training.synthetic.mouth import person_look, shade_mouth
@@ -33,7 +34,7 @@ from portrait_anim.training.synthetic.posing import (
     pose_head,
 )
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
-from portrait_anim.training.synthetic.shading import box_blur
+from portrait_anim.training.synthetic.shading import box_blur, soften_seams
 from portrait_anim.training.synthetic.textures import colours
 from portrait_anim.types import PathLike
 
@@ -211,7 +212,7 @@ class Renderer:
     def _paint_face(
         self, who: Tensor, motion: Motion, head: PosedHead, ids: Tensor, equations: Tensor, part: Tensor, look: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour `(B, 3, R, R)`, alpha `(B, 1, R, R)` and attributes `(B, R, R, 8)` of the face layer."""
+        """Colour `(B, 3, R, R)`, alpha `(B, 1, R, R)` and attributes `(B, R, R, 9)` of the face layer."""
         mesh, people, textures = self.cast.mesh, self.cast.people, self.cast.textures
         mouth = part == SOCKET
         eyes = (part == EYE_LEFT) | (part == EYE_RIGHT)
@@ -219,15 +220,16 @@ class Renderer:
         inside = torch.where(mouth, ids[:, 1], -1)
         interpolate(layers.inner_attributes(mesh, people, who, motion, head), inside, equations, mesh.tris, out=a)
         values = interpolate(layers.mouth_values(mesh, people, who, head), inside, equations, mesh.tris)
-        trust, fill, light, alpha = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1], dim=1)
-        colour = torch.addcmul(fill, camera.look_up(colours(textures.photo, who), a[..., :2]), trust) * light
+        trust, fill, light, alpha, lash = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1, 1], dim=1)
+        shade = torch.where(ids[:, :1] >= 0, lash_shade(lash), 1.0)
+        colour = torch.addcmul(fill, camera.look_up(colours(textures.photo, who), a[..., :2]), trust) * (light * shade)
         flesh = shade_mouth(values, look, people.mouth_light[who]) * (1 - trust)
         blurred = box_blur(mouth[:, None].float(), 2 * (mouth.shape[-1] // 100) + 1)
         shadow = camera.smoothstep((blurred - 0.25) / 0.75) * 0.5 + 0.5  # darker towards the lips
         colour = torch.where(mouth[:, None], (colour + flesh) * shadow, colour).contiguous()
         over = torch.where((mouth | eyes)[:, None], 1.0, alpha)
         paint_eyes(people, textures.eye, who, motion, head, part, self.fine_pixels, colour, a)
-        return colour, over, a
+        return soften_seams(colour, mouth | eyes, shade), over, a
 
     def _correspondence(
         self, who: Tensor, back: Tensor, alpha: Tensor, over: Tensor, attributes: Tensor, part: Tensor

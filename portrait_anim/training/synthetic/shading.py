@@ -50,6 +50,23 @@ def box_blur(image: Tensor, width: int) -> Tensor:
     return F.avg_pool2d(image, width, 1, width // 2, count_include_pad=False)
 
 
+def soften_seams(colour: Tensor, opening: Tensor, lashes: Tensor) -> Tensor:
+    """Blend neighbouring pixels where an opening of the face ends and along lash lines, which would be jagged.
+
+    Args:
+        colour: `(B, 3, R, R)`.
+        opening: `(B, R, R)` bool, mouth and eyes.
+        lashes: `(B, 1, R, R)` factor on the colour, far below 1 on a lash line.
+
+    Returns:
+        `(B, 3, R, R)`.
+    """
+    dark = ((0.75 - lashes) / 0.2).clamp(0, 1)
+    share = box_blur(opening[:, None].to(colour), 3)
+    seam = torch.maximum(4 * share * (1 - share), dilate(dark, 3))
+    return torch.lerp(colour, box_blur(colour, 3), seam)
+
+
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Separable Gaussian blur of `(B, C, H, W)` with standard deviation `sigma` [px], borders reflected."""
     reach = max(1, round(4 * sigma))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from portrait_anim.training.synthetic.camera import FRAME
+from portrait_anim.training.synthetic.lids import FAR_FROM_LASHES, LidMap
 from portrait_anim.training.synthetic.mesh import HeadMesh, InnerMouth
 from portrait_anim.training.synthetic.mouth import map_teeth
 from portrait_anim.training.synthetic.pack import Pack, read_pack
@@ -94,6 +95,17 @@ def _toy_mesh(side: int = 17) -> HeadMesh:
         left=(vertices[:, 0] > 0).float(),
         chin=(torch.tensor([0.0, -9.0, 3.0]), torch.zeros(4, 3), torch.zeros(len(EXPRESSIONS), 3)),
         inner=InnerMouth(is_tooth=is_tooth, is_gum=zero, teeth=map_teeth(vertices, inner_tris, zero)),
+        lids=_no_lids(V),
+    )  # fmt: skip
+
+
+def _no_lids(V: int) -> LidMap:
+    """Eye openings that never close."""
+    none = torch.zeros(0, dtype=torch.long)
+    return LidMap(
+        upper=torch.zeros(2, 1, dtype=torch.long), lower=torch.zeros(2, 1, dtype=torch.long), rows=none,
+        follow=torch.zeros(0, 2), lash=torch.full((2, V), FAR_FROM_LASHES), skin=torch.zeros(V), donors=none,
+        colour=torch.zeros(0, 0), skinned=none,
     )  # fmt: skip
 
 
