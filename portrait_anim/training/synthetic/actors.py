@@ -104,6 +104,7 @@ def make_actor(cast: Cast, recipe: ActorRecipe) -> Cast:
         base,
         number=-torch.ones_like(first),
         light=light,
+        lamp=light,
         shade=luminance(vertex_normals(base.vertices, cast.mesh.normal_tris), light),
         reshape=_shape_change(cast, recipe)[None],
         fill=_grade(base.fill, recipe),

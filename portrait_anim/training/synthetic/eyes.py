@@ -33,7 +33,7 @@ def paint_eyes(
 
     Args:
         people: Everybody.
-        textures: `(N, 2, Q, Q, 3)` uint8 angular eye textures.
+        textures: `(B, 2, Q, Q, 3)` uint8 angular eye textures of `who`.
         who: `(B,)` rows.
         motion: What they show.
         head: Posed heads.
@@ -52,7 +52,7 @@ def paint_eyes(
     turn = motion.rotation @ camera.euler(motion.gaze[:, 0], motion.gaze[:, 1], no_roll)  # sphere to camera
     at_rest = torch.einsum("nj,njk->nk", normal, turn[b])  # direction in the photograph
     local = torch.einsum("nj,njk->nk", at_rest, people.eye_frame[who][b, side])
-    colour.permute(0, 2, 3, 1)[cell] = _sample_angular(textures, who[b], side, local)
+    colour.permute(0, 2, 3, 1)[cell] = _sample_angular(textures, b, side, local)
     still = (motion.gaze.abs().sum(1, keepdim=True) < _STILL_DEG).float()[b]
     place = camera.project(people.eye_centre[who][b, side] + radius[:, None] * at_rest)
     attributes[b, y, x, :3] = torch.cat([place, still], 1)
@@ -68,7 +68,7 @@ def _hit_sphere(xy: Tensor, centre: Tensor, radius: Tensor) -> Tensor:
     return hit
 
 
-def _sample_angular(textures: Tensor, who: Tensor, side: Tensor, local: Tensor) -> Tensor:
+def _sample_angular(textures: Tensor, row: Tensor, side: Tensor, local: Tensor) -> Tensor:
     """Bilinear colours `(n, 3)` in [0, 1] of directions `(n, 3)` in the frame (right, up, gaze) of an eye."""
     angle = torch.arccos(local[:, 2].clamp(-1, 1))
     scale = angle / local[:, :2].norm(dim=1).clamp(min=1e-6) / EYE_TEXTURE_HALF_ANGLE
@@ -78,7 +78,7 @@ def _sample_angular(textures: Tensor, who: Tensor, side: Tensor, local: Tensor) 
     fu, fv = (u - u0)[:, None], (v - v0)[:, None]
 
     def tap(right: int, down: int) -> Tensor:
-        texel: Tensor = textures[who, side, v0 + down, u0 + right]
+        texel: Tensor = textures[row, side, v0 + down, u0 + right]
         return texel.float() / 255
 
     return torch.lerp(torch.lerp(tap(0, 0), tap(1, 0), fu), torch.lerp(tap(0, 1), tap(1, 1), fu), fv)

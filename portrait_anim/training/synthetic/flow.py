@@ -57,7 +57,7 @@ def forward_map(renderer: Renderer, who: Tensor, grid: Tensor, vertices: Tensor)
     here = renderer.pixels.expand(B, W, W, 2)
     span = camera.FRAME + 2 * camera.PAD
     moved = camera.look_up(grid.permute(0, 3, 1, 2), here, span=span, origin=-camera.PAD, padding="border")
-    alpha = camera.look_up(colours(textures.layer, who)[:, 3:], here)[:, 0]
+    alpha = camera.look_up(colours(textures.layer, renderer.cast.pictures_of(who))[:, 3:], here)[:, 0]
     out = torch.where((alpha > 0.5)[..., None], moved.permute(0, 2, 3, 1), here)
     X = people.vertices[who]
     xy = renderer.window.to_pixels(camera.project(X), W)

@@ -102,13 +102,16 @@ def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead
         alpha of the face layer, distance from the lash line.
     """
     weights = mesh.weights
-    light = luminance(vertex_normals(head.vertices, mesh.normal_tris), people.light[who])
-    ratio = (light / people.shade[who]).clamp(0.6, 1.5) ** 0.8
+    normals, light = vertex_normals(head.vertices, mesh.normal_tris), people.light[who]
+    brightness = luminance(normals, light)
+    ratio = (brightness / people.shade[who]).clamp(0.6, 1.5) ** 0.8
     painted = covering(mesh.lids, head.blink)  # a closed lid is painted skin
     ratio = 1 + (ratio - 1) * weights["alpha"] * (1 - 0.8 * weights["eye_near"])
-    lid, light = mesh.lids.skinned, people.light[who]
+    lid = mesh.lids.skinned
     ball = bulge(mesh.lids, head.vertices, head.eye_centre, mesh.left, light)
     ratio[:, lid] = torch.lerp(ratio[:, lid], ball, painted[:, lid])
+    other_light = (luminance(normals, people.lamp[who]) / brightness).clamp(0.6, 1.6)
+    ratio = ratio * torch.lerp(torch.ones_like(ratio), other_light, weights["alpha"])
     visible = (people.visible[who] * (1 - painted))[..., None]
     lash = lash_distance(mesh.lids, head.blink)[..., None]
     alpha = weights["alpha"].expand(len(who), -1)[..., None]

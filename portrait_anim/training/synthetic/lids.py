@@ -73,7 +73,11 @@ def map_lids(neutral: Tensor, skin: Tensor, eyes: tuple[Tensor, Tensor]) -> LidM
         The map.
     """
     V = len(neutral)
-    upper, lower, rows, follow, bare = [], [], [], [], torch.zeros(V, dtype=torch.bool, device=neutral.device)
+    upper: list[Tensor] = []
+    lower: list[Tensor] = []
+    rows: list[Tensor] = []
+    follow: list[Tensor] = []
+    bare = torch.zeros(V, dtype=torch.bool, device=neutral.device)
     lash, lid = neutral.new_full((2, V), FAR_FROM_LASHES), neutral.new_zeros(V)
     for side, opening in enumerate(eyes):
         rim = opening[torch.isin(opening, skin)]

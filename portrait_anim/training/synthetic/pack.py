@@ -26,8 +26,8 @@ PACK_HINT: Final = (
 _REQUIRED: Final = (
     "neutral", "tris", "plane", "geo", "centre", "chin", "lips", "expr_names", "identity_basis", "identity_scale",
     "expression_basis", "expression_scale", "id_number", "id_identity", "id_expression", "id_R", "id_t", "id_residual",
-    "id_visible", "id_fill", "id_light", "id_depth", "id_eye_frame", "photo_bytes", "photo_offsets", "alpha_bytes",
-    "plate_bytes", "behind_bytes", "eye_bytes",
+    "id_visible", "id_fill", "id_skin", "id_light", "id_depth", "id_eye_frame", "photo_bytes", "photo_offsets",
+    "alpha_bytes", "plate_bytes", "behind_bytes", "eye_bytes",
 )  # fmt: skip
 
 

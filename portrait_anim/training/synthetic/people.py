@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from portrait_anim.training.synthetic.pack import Pack, read_pack
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures, load_textures
 from portrait_anim.types import PathLike
+
+if TYPE_CHECKING:
+    from portrait_anim.training.synthetic.variation import Variation
 
 _CHUNK: Final = 64  # people handled at once while normals are computed (memory bound)
 
@@ -38,7 +41,9 @@ class People:
         residual: `(N, V, 2)` part of `vertices` that the shapes do not explain [cm].
         visible: `(N, V)` how far the photograph shows a vertex, 0 to 1.
         fill: `(N, V, 3)` colour in [0, 1] where it does not.
+        skin: `(N, 3)` mean colour of the skin in [0, 1].
         light: `(N, 9)` spherical harmonics of the photograph's light.
+        lamp: `(N, 9)` those of the light to show the person in; the same for people of the pack.
         shade: `(N, V)` brightness under that light.
         mouth_light: `(N,)` brightness of the mouth interior.
         pivot: `(N, 3)` neck joint, camera space [cm].
@@ -65,7 +70,9 @@ class People:
     residual: Tensor
     visible: Tensor
     fill: Tensor
+    skin: Tensor
     light: Tensor
+    lamp: Tensor
     shade: Tensor
     mouth_light: Tensor
     pivot: Tensor
@@ -97,11 +104,19 @@ class Cast:
         mesh: The shared head.
         people: Geometry per person.
         textures: Pictures per person, in the same order.
+        pictures: `(N,)` row of `textures` that shows each person; its own when `None`.
+        variation: How the people differ from their photographs, row by row; not at all when `None`.
     """
 
     mesh: HeadMesh
     people: People
     textures: Textures
+    pictures: Tensor | None = None
+    variation: Variation | None = None
+
+    def pictures_of(self, who: Tensor) -> Tensor:
+        """Rows of `textures` that show the people `who`."""
+        return who if self.pictures is None else self.pictures[who]
 
     @property
     def device(self) -> torch.device:
@@ -169,7 +184,9 @@ def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor) -> People:
         residual=residual,
         visible=column("visible") / 255,
         fill=lid_colour(mesh.lids, column("fill").flip(-1) / 255),  # stored as BGR
+        skin=column("skin").flip(-1) / 255,
         light=light,
+        lamp=light,
         shade=shade,
         mouth_light=column("mouth_light"),
         pivot=(rotation @ joint) + position,

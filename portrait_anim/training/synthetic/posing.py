@@ -133,12 +133,10 @@ def _displacement(mesh: HeadMesh, people: People, who: Tensor, motion: Motion) -
     blink = closure[:, :1] * mesh.left + closure[:, 1:] * (1 - mesh.left)  # (B, V) of the own side
     fade = (weights["eye_near"] * blink * 0.9)[..., None]
     moved[..., :2] -= people.residual[who] * fade  # the landmark correction of open lids is wrong for closed ones
-    eye_shift = people.eye_centre.new_zeros(len(who), 2, 3)
-    if bool(people.reshape[who].any()):
-        shape = reshaped(mesh, people, who)
-        moved = moved + shape
-        near = torch.stack([weights["eye_near"] * mesh.left, weights["eye_near"] * (1 - mesh.left)])  # (2, V)
-        eye_shift = (near / near.sum(1, keepdim=True)) @ shape
+    shape = reshaped(mesh, people, who)
+    moved = moved + shape
+    near = torch.stack([weights["eye_near"] * mesh.left, weights["eye_near"] * (1 - mesh.left)])  # (2, V)
+    eye_shift = (near / near.sum(1, keepdim=True)) @ shape
     at = people.vertices[who] + moved
     moved[:, mesh.lids.rows] += lids.shut(mesh.lids, at, closure, people.rotation[who])
     return moved, blink, eye_shift

@@ -9,8 +9,9 @@ Shape legend: B pictures, V vertices, G grid nodes per side, W picture side [px]
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -36,6 +37,7 @@ from portrait_anim.training.synthetic.posing import (
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
 from portrait_anim.training.synthetic.shading import box_blur, soften_seams
 from portrait_anim.training.synthetic.textures import colours
+from portrait_anim.training.synthetic.variation import Variation, recolour, vary
 from portrait_anim.types import PathLike
 
 if TYPE_CHECKING:
@@ -162,7 +164,33 @@ class Renderer:
     def photos(self, who: Tensor) -> Tensor:
         """Untouched photographs of `who` `(B,)`, cropped like the renders, `(B, 3, W, W)` in [0, 1]."""
         where = self.fine_pixels.expand(len(who), *self.fine_pixels.shape)
-        return F.avg_pool2d(camera.look_up(colours(self.cast.textures.photo, who), where), self.supersample)
+        photo = colours(self.cast.textures.photo, self.cast.pictures_of(who))
+        return F.avg_pool2d(camera.look_up(photo, where), self.supersample)
+
+    def varied(self, who: Tensor, variation: Variation) -> Renderer:
+        """A renderer whose people are `who` `(N,)` with a variation, one row each; photographs stay as they are.
+
+        Args:
+            who: Rows of this renderer's cast.
+            variation: What is different, row by row; see `variation.draw_variation`.
+
+        Returns:
+            The renderer; its row n is the varied person `who[n]`.
+
+        Raises:
+            ValueError: If there are not as many rows.
+        """
+        if len(who) != len(variation):
+            raise ValueError(f"expected a variation of {len(who)} people, got one of {len(variation)}")
+        out = copy.copy(self)
+        out.cast = replace(
+            self.cast,
+            people=vary(self.cast.people, who, variation),
+            pictures=self.cast.pictures_of(who),
+            variation=variation,
+        )
+        out.shown, out.resting = self.shown[who], self.resting[who]
+        return out
 
     @torch.no_grad()
     def render(self, who: Tensor, motion: Motion, look: Tensor | None = None) -> RenderedBatch:
@@ -177,6 +205,7 @@ class Renderer:
             Pictures and correspondence.
         """
         mesh, people, textures = self.cast.mesh, self.cast.people, self.cast.textures
+        pictures = self.cast.pictures_of(who)
         # 1. geometry and which triangle every pixel shows
         head = pose_head(mesh, people, who, motion)
         xy = camera.project(head.vertices)
@@ -187,9 +216,9 @@ class Renderer:
         # 2. background plate, hair, head and torso
         grid, grid_z = pose_grid(mesh, people, who, motion, head, self.nodes)
         back, covered = layers.invert_grid(
-            self.window, textures, who, self.nodes, self.grid_tris, grid, grid_z, self.pixels
+            self.window, textures, pictures, self.nodes, self.grid_tris, grid, grid_z, self.pixels
         )
-        image, alpha = layers.paint_background(textures, who, back, covered, self.fine_pixels, self.mirror)
+        image, alpha = layers.paint_background(textures, pictures, back, covered, self.fine_pixels, self.mirror)
         # 3. face, mouth interior and eyes
         colour, over, attributes = self._paint_face(
             who, motion, head, ids, equations, part, person_look(people.number[who]) if look is None else look
@@ -197,17 +226,23 @@ class Renderer:
         image = torch.lerp(image, colour.clamp(0, 1), over)
         # 4. correspondence at picture resolution
         source, trusted = self._correspondence(who, back, alpha, over, attributes, part)
-        return RenderedBatch(
-            image=F.avg_pool2d(image, self.supersample), back=source, trusted=trusted, grid=grid, vertices=xy
-        )
+        image = F.avg_pool2d(image, self.supersample)
+        if self.cast.variation is not None:
+            image = self._recolour(who, image, source, torch.maximum(alpha, over), part)
+        return RenderedBatch(image=image, back=source, trusted=trusted, grid=grid, vertices=xy)
 
     def sample(
-        self, batch: int, generator: torch.Generator, photo_target: float = 0.5, two_renders: float = 0.15
+        self,
+        batch: int,
+        generator: torch.Generator,
+        photo_target: float = 0.5,
+        two_renders: float = 0.15,
+        varied: bool = True,
     ) -> TrainingBatch:
         """Draw a training batch; see `samples.draw_batch`."""
         from portrait_anim.training.synthetic.samples import draw_batch
 
-        return draw_batch(self, batch, generator, photo_target=photo_target, two_renders=two_renders)
+        return draw_batch(self, batch, generator, photo_target=photo_target, two_renders=two_renders, varied=varied)
 
     def _paint_face(
         self, who: Tensor, motion: Motion, head: PosedHead, ids: Tensor, equations: Tensor, part: Tensor, look: Tensor
@@ -222,14 +257,25 @@ class Renderer:
         values = interpolate(layers.mouth_values(mesh, people, who, head), inside, equations, mesh.tris)
         trust, fill, light, alpha, lash = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1, 1], dim=1)
         shade = torch.where(ids[:, :1] >= 0, lash_shade(lash), 1.0)
-        colour = torch.addcmul(fill, camera.look_up(colours(textures.photo, who), a[..., :2]), trust) * (light * shade)
+        photo = colours(textures.photo, self.cast.pictures_of(who))
+        colour = torch.addcmul(fill, camera.look_up(photo, a[..., :2]), trust) * (light * shade)
         flesh = shade_mouth(values, look, people.mouth_light[who]) * (1 - trust)
         blurred = box_blur(mouth[:, None].float(), 2 * (mouth.shape[-1] // 100) + 1)
         shadow = camera.smoothstep((blurred - 0.25) / 0.75) * 0.5 + 0.5  # darker towards the lips
         colour = torch.where(mouth[:, None], (colour + flesh) * shadow, colour).contiguous()
         over = torch.where((mouth | eyes)[:, None], 1.0, alpha)
-        paint_eyes(people, textures.eye, who, motion, head, part, self.fine_pixels, colour, a)
+        paint_eyes(
+            people, textures.eye[self.cast.pictures_of(who)], who, motion, head, part, self.fine_pixels, colour, a
+        )
         return soften_seams(colour, mouth | eyes, shade), over, a
+
+    def _recolour(self, who: Tensor, image: Tensor, source: Tensor, person: Tensor, part: Tensor) -> Tensor:
+        """Pictures `(B, 3, W, W)` in the colours of the cast's variation."""
+        assert self.cast.variation is not None
+        opening = ((part == SOCKET) | (part == EYE_LEFT) | (part == EYE_RIGHT)).to(image)[:, None]
+        person, opening = (F.avg_pool2d(mask, self.supersample) for mask in (person, opening))
+        skin = self.cast.people.skin[who]
+        return recolour(self.cast.variation.rows(who), image, source, person, opening, skin)
 
     def _correspondence(
         self, who: Tensor, back: Tensor, alpha: Tensor, over: Tensor, attributes: Tensor, part: Tensor
@@ -239,7 +285,7 @@ class Renderer:
         face = over[:, 0, k, k] > 0.5
         person = alpha[:, 0, k, k] > 0.5
         here = self.pixels.expand(len(who), *self.pixels.shape)
-        layer_alpha = camera.look_up(colours(self.cast.textures.layer, who)[:, 3:], here)[:, 0]
+        layer_alpha = camera.look_up(colours(self.cast.textures.layer, self.cast.pictures_of(who))[:, 3:], here)[:, 0]
         was_background = (layer_alpha < 0.5).float()
         face_source = self._at_centres(attributes[..., :2], part)
         source = torch.where(face[..., None], face_source, torch.where(person[..., None], back, here))

@@ -5,7 +5,7 @@ Shape legend: B samples, S picture side [px].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from portrait_anim.training.synthetic import camera
+from portrait_anim.training.synthetic import variation as vary
 from portrait_anim.training.synthetic.flow import follow, view, visibility
 from portrait_anim.training.synthetic.motion import Gesture, choose, concatenate
 from portrait_anim.training.synthetic.mouth import LOOK, person_look
@@ -21,6 +22,7 @@ from portrait_anim.training.synthetic.raster import interpolate, rasterize
 
 if TYPE_CHECKING:
     from portrait_anim.training.synthetic.renderer import RenderedBatch, Renderer
+    from portrait_anim.training.synthetic.variation import Variation
 
 Split: TypeAlias = Literal["all", "train", "evaluation"]
 HELD_OUT_EVERY: Final = 12  # identity numbers divisible by this are kept for evaluation
@@ -105,7 +107,13 @@ def usable_rows(renderer: Renderer) -> tuple[Tensor, Tensor]:
 
 
 def draw_batch(
-    renderer: Renderer, batch: int, generator: torch.Generator, *, photo_target: float, two_renders: float
+    renderer: Renderer,
+    batch: int,
+    generator: torch.Generator,
+    *,
+    photo_target: float,
+    two_renders: float,
+    varied: bool = True,
 ) -> TrainingBatch:
     """Draw training samples.
 
@@ -119,6 +127,7 @@ def draw_batch(
         generator: Source of all randomness, on the renderer's device.
         photo_target: Share of samples whose target is a photograph.
         two_renders: Share of samples without any photograph.
+        varied: Whether drivers, and people without a photograph in their sample, get other shapes, skin and light.
 
     Returns:
         The samples.
@@ -143,7 +152,9 @@ def draw_batch(
     shift = statistics.shift(batch, generator)
     driver = Gesture(expr=target.expr, head=target.head + nudge, shift=shift, gaze=target.gaze)
     own = statistics.randn(generator, 2 * batch, LOOK) * 0.6  # source and target show one mouth, another one each time
-    return render_samples(renderer, who, other, (source, target, driver), (source_is_photo, target_is_photo), own)
+    gestures, is_photo = (source, target, driver), (source_is_photo, target_is_photo)
+    variation = vary.draw_variation(renderer.cast.people, torch.cat([who, other]), generator) if varied else None
+    return render_samples(renderer, who, other, gestures, is_photo, own, variation)
 
 
 def render_samples(
@@ -153,6 +164,7 @@ def render_samples(
     gestures: tuple[Gesture, Gesture, Gesture],
     is_photo: tuple[Tensor, Tensor],
     own: Tensor,
+    variation: Variation | None = None,
 ) -> TrainingBatch:
     """Render the samples that gestures describe.
 
@@ -163,6 +175,8 @@ def render_samples(
         gestures: Of source, target and driver.
         is_photo: `(B,)` bool, whether the source is the untouched photograph, and whether the target is.
         own: `(2B, 8)` what the mouths of `who`, then of `other`, look like beyond what is theirs.
+        variation: `2B` rows, how `who`, then `other`, differ from their photographs; nobody does when `None`. It is
+            left out for `who` where the source or the target is a photograph.
 
     Returns:
         The samples.
@@ -171,20 +185,26 @@ def render_samples(
     source_is_photo, target_is_photo = is_photo
     batch = len(who)
     people = torch.cat([who, who, other])
+    if variation is not None:
+        pair, index = people[batch:], torch.arange(batch, device=who.device)
+        anybody = torch.cat([~(source_is_photo | target_is_photo), torch.ones_like(source_is_photo)])
+        variation = vary.choose(anybody, variation, vary.untouched(renderer.cast.people, pair))
+        renderer = renderer.varied(people, variation.rows(torch.cat([index, index, index + batch])))
+        people = torch.arange(3 * batch, device=who.device)
     motion = renderer.motion_of(people, concatenate([source, target, driver]))
     needed = torch.cat([~source_is_photo, ~target_is_photo, torch.ones_like(source_is_photo)])
     row = torch.where(needed, needed.long().cumsum(0) - 1, -1)  # row of each picture among the rendered ones
     look = person_look(renderer.cast.people.number[people]) + torch.cat([own[:batch], own])
     frames = renderer.render(people[needed], motion.rows(needed), look[needed])
-    image = renderer.photos(who).repeat(3, 1, 1, 1)
+    image = renderer.photos(people[:batch]).repeat(3, 1, 1, 1)
     image[needed] = frames.image
-    return _assemble(renderer, who, other, (source, target, driver), motion, row, frames, _to_uint8(image))
+    out = _assemble(renderer, people, (source, target, driver), motion, row, frames, _to_uint8(image))
+    return replace(out, who=who, other=other)
 
 
 def _assemble(
     renderer: Renderer,
-    who: Tensor,
-    other: Tensor,
+    people: Tensor,
     gestures: tuple[Gesture, Gesture, Gesture],
     motion: Motion,
     row: Tensor,
@@ -192,8 +212,9 @@ def _assemble(
     image: Tensor,
 ) -> TrainingBatch:
     """Add the truth about geometry and correspondence to the pictures of a batch."""
-    B = len(who)
     source, target, driver = gestures
+    B = len(source)
+    who, other = people[:B], people[2 * B :]
     from_view, to_view = view(renderer, who, row[:B], frames), view(renderer, who, row[B : 2 * B], frames)
     place = follow(from_view, to_view)
     visible = visibility(from_view, to_view, place)
