@@ -1,6 +1,6 @@
 """From rendered samples to network inputs: mirroring, motion crops with labels, photometric damage.
 
-Everything is batched torch and draws from the generator given. Image coordinates follow `models.lite.geometry`.
+Everything is batched torch, on the device of the pictures. Image coordinates follow `models.lite.geometry`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from portrait_anim.models.lite.expressions import mirror_indices
+from portrait_anim.training.draws import Draws, normal, uniform
 
 FOCAL = 3000.0 / 448.0  # focal length of the renderer in half image sides
 EYE_DISTANCE_CM = 8.6  # outer eye corners, measured on the 774 adult portraits
@@ -65,8 +66,9 @@ def mirror(batch: dict[str, torch.Tensor], flip: torch.Tensor) -> dict[str, torc
         out[key] = choose(batch[key] * batch[key].new_tensor([-1, 1]), batch[key])
     for key in ("anchor_src", "anchor_tgt", "anchor_drv"):
         out[key] = choose(batch[key] * batch[key].new_tensor([-1, 1, 1]), batch[key])
+    partner = torch.tensor(mirror_indices(), device=flip.device)
     for key in ("expr_src", "expr_drv"):
-        out[key] = choose(batch[key][:, mirror_indices()], batch[key])
+        out[key] = choose(batch[key][:, partner], batch[key])
     return out
 
 
@@ -74,7 +76,7 @@ def motion_crops(
     image: torch.Tensor,
     anchor: torch.Tensor,
     head: torch.Tensor,
-    generator: torch.Generator,
+    draws: Draws,
     jitter: float = 1.0,
     size: int = 128,
 ) -> MotionCrops:
@@ -84,7 +86,7 @@ def motion_crops(
         image: `(B, 3, H, W)` float in [0, 1].
         anchor: `(B, 3)` midpoint between the eyeballs in camera space [cm].
         head: `(B, 3)` yaw, pitch, roll [degrees].
-        generator: Source of randomness.
+        draws: Source of randomness.
         jitter: Strength of random scale, shift and rotation; 0 for none.
         size: Side of the crop [px].
 
@@ -92,11 +94,11 @@ def motion_crops(
         Crops and the labels they have after the jitter.
     """
     batch = image.shape[0]
-    draw = torch.randn(batch, 4, generator=generator) * jitter
+    draw = normal(draws, image, batch, 4) * jitter
     eyes = EYE_DISTANCE_CM * FOCAL / -anchor[:, 2]  # outer eye distance, image units
     half = 0.5 * CROP_SIDE * eyes * torch.exp(0.10 * draw[:, 0].clamp(-2, 2))
     position = project(anchor)
-    drop = torch.stack([torch.zeros(batch), (CROP_DROP + ANCHOR_RISE) * eyes], dim=1)
+    drop = torch.stack([torch.zeros_like(eyes), (CROP_DROP + ANCHOR_RISE) * eyes], dim=1)
     centre = position + drop + 0.10 * half[:, None] * draw[:, 1:3].clamp(-2.5, 2.5)
     angle = math.radians(5.0) * draw[:, 3].clamp(-2.5, 2.5)  # crop axes turn clockwise on screen
     cos, sin = angle.cos(), angle.sin()
@@ -111,12 +113,12 @@ def motion_crops(
     return MotionCrops(image=crop, rotation=rotation, placement=torch.cat([inside, scale[:, None]], dim=1))
 
 
-def photometric(image: torch.Tensor, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
+def photometric(image: torch.Tensor, draws: Draws, strength: float = 1.0) -> torch.Tensor:
     """Damage crops as cameras do: colour, light from a side, blur, low resolution, noise, an occluder.
 
     Args:
         image: `(B, 3, S, S)` in [0, 1].
-        generator: Source of randomness.
+        draws: Source of randomness.
         strength: 0 leaves the image alone, 1 is full.
 
     Returns:
@@ -125,13 +127,13 @@ def photometric(image: torch.Tensor, generator: torch.Generator, strength: float
     if strength <= 0:
         return image
     batch, _, size, _ = image.shape
-    rand = lambda *shape: torch.rand(batch, *shape, generator=generator)  # noqa: E731
-    randn = lambda *shape: torch.randn(batch, *shape, generator=generator) * strength  # noqa: E731
+    rand = lambda *shape: uniform(draws, image, batch, *shape)  # noqa: E731
+    randn = lambda *shape: normal(draws, image, batch, *shape) * strength  # noqa: E731
     grey = image.mean(1, keepdim=True)
-    saturation = torch.where(rand(1, 1, 1) < 0.15 * strength, torch.zeros(batch, 1, 1, 1), 1 + 0.25 * randn(1, 1, 1))
+    saturation = torch.where(rand(1, 1, 1) < 0.15 * strength, 0.0, 1 + 0.25 * randn(1, 1, 1))
     out = grey + (image - grey) * saturation
     out = out.clamp(1e-3, 1) ** torch.exp(0.3 * randn(1, 1, 1))
-    ramp = torch.linspace(-1, 1, size)
+    ramp = torch.linspace(-1, 1, size, device=image.device)
     side = 0.2 * randn(1, 1, 1) * ramp.view(1, 1, 1, -1) + 0.15 * randn(1, 1, 1) * ramp.view(1, 1, -1, 1)
     out = (out - 0.5) * torch.exp(0.2 * randn(1, 1, 1)) + 0.5 + 0.1 * randn(1, 1, 1) + 0.04 * randn(3, 1, 1)
     out = out * (1 + side)
@@ -147,7 +149,7 @@ def photometric(image: torch.Tensor, generator: torch.Generator, strength: float
 def _occlude(image: torch.Tensor, draw: torch.Tensor, strength: float) -> torch.Tensor:
     """Cover an ellipse at the border of some crops with a flat colour; `draw` is `(B, 6)` in [0, 1]."""
     size = image.shape[-1]
-    axis = torch.linspace(-1, 1, size)
+    axis = torch.linspace(-1, 1, size, device=image.device)
     turn = 2 * math.pi * draw[:, 0]
     centre = torch.stack([turn.cos(), turn.sin()], 1) * (0.8 + 0.4 * draw[:, 1:2])
     radius = 0.2 + 0.35 * draw[:, 2]

@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from portrait_anim.models.lite.expressions import EXPRESSIONS, TOKEN_GROUPS, ExpressionHeads, group_indices
-from portrait_anim.training.loop import load_pipeline_weights, replace_tensors
+from portrait_anim.training.export import replace_tensors
+from portrait_anim.training.networks import LiteNetworks, load_pipeline_weights
 from portrait_anim.training.shards import ShardDataset
-from portrait_anim.training.step import LiteNetworks, read_change, read_pose_labels
+from portrait_anim.training.step import Batch, read_change, read_pose_labels
 
 LEAST_CORRELATION = 0.4  # below, the answer is mostly noise, and noise is not worth enlarging
 LARGEST_GAIN = 1.8
+_BATCH = 32
+_GAIN_SAMPLES = 512
 
 
 def gains(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -53,13 +58,30 @@ def enlarge_heads(heads: ExpressionHeads, gain: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def measure(nets: LiteNetworks, data: ShardDataset, *, count: int = 512, batch: int = 32) -> torch.Tensor:
-    """Gains `(55,)` from the first `count` samples of `data`."""
-    generator = torch.Generator().manual_seed(0)
-    rows = [
-        read_change(nets, data.batch(np.arange(first, min(first + batch, len(data), count))), generator)
-        for first in range(0, min(count, len(data)), batch)
-    ]
+def calibrate(
+    nets: LiteNetworks, trained: Iterator[Batch], held_out: Iterable[Batch], *, pose_batches: int = 110
+) -> torch.Tensor:
+    """Both corrections, in place.
+
+    Args:
+        nets: Networks in evaluation mode, on the device of the batches.
+        trained: Stored samples of people who train, for the pose.
+        held_out: Stored samples of people who do not, for the gains.
+        pose_batches: Batches to fit the pose on.
+
+    Returns:
+        The gains `(55,)`.
+    """
+    refit_pose(nets, islice(trained, pose_batches))
+    gain = measure(nets, held_out)
+    enlarge_heads(nets.warp_field.heads, gain)
+    return gain
+
+
+@torch.no_grad()
+def measure(nets: LiteNetworks, held_out: Iterable[Batch]) -> torch.Tensor:
+    """Gains `(55,)` from stored samples of held-out people."""
+    rows = [read_change(nets, stored, _generator(stored).manual_seed(k)) for k, stored in enumerate(held_out)]
     return gains(*(torch.cat([row[k] for row in rows]) for k in (0, 1)))
 
 
@@ -75,27 +97,29 @@ def fit_linear(features: torch.Tensor, labels: torch.Tensor, ridge: float = 1e-4
         Weight `(K, D)` and bias `(K,)`, float32.
     """
     x = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
-    penalty = ridge * len(x) * features.double().var() * torch.eye(x.shape[1], dtype=torch.float64)
+    penalty = ridge * len(x) * features.double().var() * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
     penalty[-1, -1] = 0
     solution = torch.linalg.solve(x.T @ x + penalty, x.T @ labels.double()).float()
     return solution[:-1].T.contiguous(), solution[-1]
 
 
 @torch.no_grad()
-def refit_pose(nets: LiteNetworks, data: ShardDataset, *, batches: int = 110, batch: int = 32) -> None:
+def refit_pose(nets: LiteNetworks, trained: Iterable[Batch]) -> None:
     """Fit the motion encoder's pose output anew on damaged crops of the people that train, in place."""
-    generator = torch.Generator().manual_seed(5)
-    order = np.random.default_rng(3).permutation(len(data))
     features: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     head = nets.motion_encoder.to_pose
     hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-    for first in range(0, min(batches * batch, len(data)), batch):
-        labels.append(read_pose_labels(nets, data.batch(order[first : first + batch]), generator))
+    for number, stored in enumerate(trained):
+        labels.append(read_pose_labels(nets, stored, _generator(stored).manual_seed(5 + number)))
     hook.remove()
     weight, bias = fit_linear(torch.cat(features), torch.cat(labels))
     head.weight.copy_(weight)
     head.bias.copy_(bias)
+
+
+def _generator(stored: Batch) -> torch.Generator:
+    return torch.Generator(stored["source"].device)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,14 +130,18 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     nets = LiteNetworks().eval()
     load_pipeline_weights(nets, arguments.weights)
-    refit_pose(nets, ShardDataset(arguments.data, "0*"))
+    held_out = ShardDataset(arguments.data, "1*")
+    rows = range(0, min(len(held_out), _GAIN_SAMPLES), _BATCH)
+    gain = calibrate(
+        nets,
+        ShardDataset(arguments.data, "0*").batches(_BATCH, seed=3),
+        (held_out.batch(np.arange(r, min(r + _BATCH, len(held_out)))) for r in rows),
+    )
     replace_tensors(
         arguments.weights,
         "motion_encoder",
         {f"to_pose.{k}": v for k, v in nets.motion_encoder.to_pose.state_dict().items()},
     )
-    gain = measure(nets, ShardDataset(arguments.data, "1*"))
-    enlarge_heads(nets.warp_field.heads, gain)
     tensors = {f"heads.{k}": v for k, v in nets.warp_field.heads.state_dict().items()}
     replace_tensors(arguments.weights, "warp_field", tensors)
     for name, value in zip((*EXPRESSIONS, "gaze right", "gaze down"), gain.tolist(), strict=True):

@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
     arguments = parser.parse_args(argv)
     from portrait_anim.training.canonical_mouth import build_mouth
-    from portrait_anim.training.loop import replace_tensors
+    from portrait_anim.training.export import replace_tensors
 
     head = read_ict(arguments.ict)
     parts = {"field": build_field(head), "mouth": build_mouth(head)}

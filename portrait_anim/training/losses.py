@@ -26,12 +26,16 @@ class MotionLabels:
     placement: torch.Tensor
 
 
-def expression_weights() -> torch.Tensor:
-    """Weight `(53,)` of each coefficient: more for what viewers watch, 0 for eyeLook* (gaze says it)."""
+def expression_weights(like: torch.Tensor) -> torch.Tensor:
+    """Weight `(53,)` of each coefficient: more for what viewers watch, 0 for eyeLook* (gaze says it).
+
+    Args:
+        like: Gives device and type of the result.
+    """
     strong = {
         "eyeBlink": 2.5, "eyeWide": 1.5, "eyeLook": 0.0, "brow": 1.5, "jaw": 1.5, "mouthPucker": 1.5, "mouthSmile": 1.5,
     }  # fmt: skip
-    return torch.tensor([next((v for k, v in strong.items() if n.startswith(k)), 1.0) for n in EXPRESSIONS])
+    return like.new_tensor([next((v for k, v in strong.items() if n.startswith(k)), 1.0) for n in EXPRESSIONS])
 
 
 def unexplained(prediction: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -56,7 +60,7 @@ def motion_losses(out: LiteMotionOutput, heads: ExpressionHeads, labels: MotionL
     """Supervise a motion encoder with the causes of the render."""
     coefficients, gaze = heads(out.latent).split([53, 2], dim=1)
     return {
-        "expression": unexplained(coefficients, labels.expression, expression_weights().to(coefficients)),
+        "expression": unexplained(coefficients, labels.expression, expression_weights(coefficients)),
         "gaze": unexplained(gaze, labels.gaze / 20.0),
         "rotation": F.smooth_l1_loss(out.rotation, labels.rotation, beta=0.05),
         "placement": F.smooth_l1_loss(out.placement, labels.placement, beta=0.05),

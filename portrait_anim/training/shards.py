@@ -22,12 +22,14 @@ class ShardDataset:
     Args:
         folder: Folder that holds shard folders.
         pattern: Which shard folders to use.
+        group: Neighbouring samples that stay together in a batch, such as the two frames of a pair.
 
     Raises:
         InputError: If there is no shard.
     """
 
-    def __init__(self, folder: Path, pattern: str = "*") -> None:
+    def __init__(self, folder: Path, pattern: str = "*", group: int = 1) -> None:
+        self._group = group
         paths = sorted(p for p in folder.glob(pattern) if (p / "source.npy").exists() and p.suffix != ".tmp")
         if not paths:
             raise InputError(
@@ -58,15 +60,34 @@ class ShardDataset:
             for k in keys
         }
 
-    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[dict[str, torch.Tensor]]:
-        """Endless shuffled batches; the order depends on `seed` only, and `start` resumes at a batch number."""
-        per_epoch = len(self) // size
+    def batches(
+        self, size: int, seed: int, start: int = 0, *, rank: int = 0, world: int = 1
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """Endless shuffled batches; the order depends on `seed` and `size * world` only.
+
+        Args:
+            size: Samples per batch, a multiple of the group.
+            seed: Decides the order.
+            start: Number of the first batch, to resume there.
+            rank: Which part of a batch shared by several processes to read.
+            world: Number of these processes.
+
+        Raises:
+            InputError: If there are too few samples for one batch.
+            ValueError: If `size` is not a multiple of the group.
+        """
+        if size % self._group:
+            raise ValueError(f"expected a batch size that is a multiple of {self._group}, got {size}")
+        groups, wanted = len(self) // self._group, size * world // self._group
+        per_epoch = groups // wanted
         if per_epoch == 0:
-            raise InputError(f"expected at least {size} samples for one batch, got {len(self)}; render more")
+            raise InputError(f"expected at least {size * world} samples for one batch, got {len(self)}; render more")
+        within_group = np.arange(self._group)
         number = start
         while True:
-            epoch, within = divmod(number, per_epoch)
-            order = np.random.default_rng([seed, epoch]).permutation(len(self))
-            for k in range(within, per_epoch):
-                yield self.batch(order[k * size : (k + 1) * size])
+            epoch, first = divmod(number, per_epoch)
+            order = np.random.default_rng([seed, epoch]).permutation(groups)
+            for k in range(first, per_epoch):
+                whole = order[k * wanted : (k + 1) * wanted, None] * self._group + within_group
+                yield self.batch(whole.reshape(-1)[rank * size : (rank + 1) * size])
                 number += 1
