@@ -14,7 +14,20 @@ import typer
 from rich.logging import RichHandler
 
 from portrait_anim import __version__
-from portrait_anim.cli import animate, consent, demo, doctor, ledger, motion, quickstart, scene, train, verify, weights
+from portrait_anim.cli import (
+    animate,
+    consent,
+    demo,
+    doctor,
+    evaluate,
+    ledger,
+    motion,
+    quickstart,
+    scene,
+    train,
+    verify,
+    weights,
+)
 from portrait_anim.cli.console import say
 from portrait_anim.cli.guard import EXIT_INTERRUPTED, GuardedTyper
 from portrait_anim.cli.noise import without_noise
@@ -37,6 +50,7 @@ doctor.register(app)
 demo.register(app)
 quickstart.register(app)
 train.register(app)
+evaluate.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,183 @@
+"""Landmarks of one face over a clip, measured once and kept; and the motion that goes with a driving clip.
+
+Shape legend: T frames, 478 landmarks.
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from portrait_anim.errors import NoFaceFound
+from portrait_anim.evaluation.folders import NamedFile
+from portrait_anim.evaluation.records import SCHEMA, digest_of
+from portrait_anim.face.landmarks import MeasuredFace, landmark_box
+from portrait_anim.face.track import track
+from portrait_anim.inputs import DrivingSource
+from portrait_anim.media.writer import atomic_path
+from portrait_anim.pipelines.motion_file import save_motion
+from portrait_anim.types import Float32Array, Float64Array, Frame
+from portrait_anim.weights import file_sha256
+
+if TYPE_CHECKING:
+    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaceCurves:
+    """Landmarks of one face in every frame of a clip.
+
+    Attributes:
+        points: `(T, 478, 3)` float32 [px]; NaN where the face was not seen.
+        size: Width and height of the frames [px].
+        fps: Frame rate [1/s].
+    """
+
+    points: Float32Array
+    size: tuple[int, int]
+    fps: float
+
+    @property
+    def seen(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """In which frames the face was seen, `(T,)`."""
+        return np.asarray(np.isfinite(self.points[:, 0, 0]), dtype=np.bool_)
+
+    def face(self, index: int) -> MeasuredFace:
+        """The face of one frame in which it was seen."""
+        points = self.points[index].astype(np.float64)
+        return MeasuredFace(
+            box=landmark_box(points[:468, :2]),
+            landmarks=points[:, :2],
+            score=1.0,
+            time_s=index / self.fps,
+            depth=points[:, 2] / self.size[0],
+            image_size=self.size,
+        )
+
+
+def follow_face(frames: Iterable[Frame], fps: float, *, choice: str | None = "largest") -> FaceCurves:
+    """Measure landmarks in every frame; a clip that never shows a face gives only NaN.
+
+    Args:
+        frames: Frames at constant rate, at least one.
+        fps: That rate [1/s].
+        choice: Which face, see `portrait_anim.face.choose_face`.
+
+    Returns:
+        Landmarks of the frames in which the face was really seen; bridged ones count as not seen.
+    """
+    rows: list[Float64Array | None] = []
+    size = (0, 0)
+    try:
+        for tracked in track(frames, choice=choice):
+            face, image = tracked.observation, tracked.frame.image
+            size = (image.shape[1], image.shape[0])
+            if tracked.status != "found" or face is None or face.depth is None:
+                rows.append(None)
+                continue
+            rows.append(np.column_stack([face.landmarks, face.depth * size[0]]))
+    except NoFaceFound:  # raised after the last frame
+        pass
+    points = np.full((len(rows), 478, 3), np.nan, np.float32)
+    for index, row in enumerate(rows):
+        if row is not None:
+            points[index] = row
+    return FaceCurves(points=points, size=size, fps=fps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedClip:
+    """A driving clip, ready for every portrait.
+
+    Attributes:
+        name: Its name in the report.
+        path: The clip.
+        motion: Its motion file.
+        curves: The driver's landmarks.
+        motion_s: What extracting the motion took [s per frame].
+        digest: Of the clip and the part of it that is used.
+        seconds: Part that is used [s]; `None` is all of it.
+    """
+
+    name: str
+    path: Path
+    motion: Path
+    curves: FaceCurves
+    motion_s: float
+    digest: str
+    seconds: float | None
+
+    def source(self) -> DrivingSource:
+        """The part of the clip that is used."""
+        return DrivingSource(self.path, end_s=self.seconds)
+
+
+def prepare_clip(
+    clip: NamedFile,
+    folder: Path,
+    *,
+    seconds: float | None,
+    face: str | None,
+    weights_digest: str,
+    pipeline: Callable[[], PortraitAnimationPipeline],
+    profile: str,
+) -> PreparedClip:
+    """Extract motion and landmarks of a clip, or take those that an earlier run left.
+
+    Args:
+        clip: The clip.
+        folder: Where motion and landmarks are kept.
+        seconds: Use at most so much of it [s].
+        face: Which face of it.
+        weights_digest: Of the weights that read the motion.
+        pipeline: Gives the pipeline when it is needed.
+        profile: Its profile.
+
+    Returns:
+        The prepared clip.
+
+    Raises:
+        InputError: If the clip cannot be used.
+    """
+    digest = digest_of(SCHEMA, file_sha256(clip.path), seconds, face)
+    stamp = digest_of(digest, weights_digest)
+    motion_path, kept = folder / f"{clip.name}.motion.safetensors", folder / f"{clip.name}.face.npz"
+    known = _read_kept(kept, stamp) if motion_path.is_file() else None
+    if known is None:
+        source = DrivingSource(clip.path, end_s=seconds)
+        start = time.perf_counter()
+        with source.frames() as frames:
+            motion = pipeline().extract_motion(frames, source.fps, face=face)
+        motion_s = (time.perf_counter() - start) / len(motion)
+        with source.frames() as frames:
+            curves = follow_face(frames, float(source.fps), choice=face)
+        save_motion(motion_path, motion, profile=profile)
+        with atomic_path(kept) as temporary:
+            np.savez(
+                temporary, points=curves.points, size=np.array(curves.size), fps=curves.fps, motion_s=motion_s,
+                stamp=stamp,
+            )  # fmt: skip
+        known = curves, motion_s
+    curves, motion_s = known
+    return PreparedClip(
+        name=clip.name, path=clip.path, motion=motion_path, curves=curves, motion_s=motion_s, digest=digest,
+        seconds=seconds,
+    )  # fmt: skip
+
+
+def _read_kept(path: Path, stamp: str) -> tuple[FaceCurves, float] | None:
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["stamp"]) != stamp:
+                return None
+            size = (int(kept["size"][0]), int(kept["size"][1]))
+            curves = FaceCurves(points=kept["points"], size=size, fps=float(kept["fps"]))
+            return curves, float(kept["motion_s"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,161 @@
+"""One portrait with one clip: render through the studio, measure, keep."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from portrait_anim import studio
+from portrait_anim.errors import ConsentDenied, InputError
+from portrait_anim.evaluation.compare import figures_of, score_signals, visible_signals, worst_frames
+from portrait_anim.evaluation.curves import PreparedClip
+from portrait_anim.evaluation.declaration import CONTEXT, PURPOSE, Declared
+from portrait_anim.evaluation.folders import NamedFile
+from portrait_anim.evaluation.output import measure_output, view_portrait
+from portrait_anim.evaluation.plots import plot_signals
+from portrait_anim.evaluation.records import SCHEMA, EvaluationRequest, PairResult, digest_of, read_json, write_json
+from portrait_anim.evaluation.sheets import pair_sheet
+from portrait_anim.evaluation.signals import measure_signals
+from portrait_anim.face.identity import IdentityEncoder, load_identity_encoder
+from portrait_anim.media.image import write_image
+from portrait_anim.types import ProgressCallback
+
+if TYPE_CHECKING:
+    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairTask:
+    """One pair to render and measure; it can be sent to another process.
+
+    Attributes:
+        portrait: The portrait.
+        declared: Its cameo.
+        clip: The prepared clip.
+        request: What the whole evaluation is asked for.
+        weights_digest: Of the weights.
+    """
+
+    portrait: NamedFile
+    declared: Declared
+    clip: PreparedClip
+    request: EvaluationRequest
+    weights_digest: str
+
+    @property
+    def digest(self) -> str:
+        """Of everything that the result depends on."""
+        return digest_of(
+            SCHEMA, self.declared.digest, self.clip.digest, self.weights_digest, self.request.options,
+            self.request.profile, self.request.arcface is not None,
+        )  # fmt: skip
+
+    def path(self, ending: str) -> Path:
+        """A file of this pair."""
+        return self.request.out / "pairs" / f"{self.portrait.name}__{self.clip.name}{ending}"
+
+
+class PairWorker:
+    """Renders and measures pairs with one loaded pipeline.
+
+    Args:
+        profile: Model profile.
+        arcface: Folder of ArcFace's weights, or `None`.
+    """
+
+    def __init__(self, profile: str, arcface: Path | None) -> None:
+        self._profile = profile
+        self._pipeline: PortraitAnimationPipeline | None = None
+        self.encoders: list[IdentityEncoder] = [load_identity_encoder("dlib")]
+        if arcface is not None:
+            self.encoders.append(load_identity_encoder("arcface", model_dir=arcface))
+
+    def pipeline(self) -> PortraitAnimationPipeline:
+        """The pipeline, loaded on first use."""
+        if self._pipeline is None:
+            self._pipeline = studio.load_pipeline(self._profile)
+        return self._pipeline
+
+    def run(self, task: PairTask, on_progress: ProgressCallback | None = None) -> PairResult:
+        """Render and measure one pair, or take what an earlier run left.
+
+        Args:
+            task: The pair.
+            on_progress: Told about the render.
+
+        Returns:
+            Its figures; a pair that cannot be rendered says why.
+        """
+        kept = known_result(task)
+        if kept is not None:
+            return kept
+        # What the figures were computed from must not outlive them.
+        task.path(".json").unlink(missing_ok=True)
+        try:
+            result = self._measure(task, on_progress)
+        except (InputError, ConsentDenied) as error:
+            result = not_usable(task.portrait.name, task.clip.name, error)
+        write_json(task.path(".json"), result)
+        return result
+
+    def _measure(self, task: PairTask, on_progress: ProgressCallback | None) -> PairResult:
+        options, clip, video = task.request.options, task.clip, task.path(".mp4")
+        pipeline = self.pipeline()
+        start = time.perf_counter()
+        rendered = studio.animate(
+            task.portrait.path, clip.motion, cameo=task.declared.cameo_id, output=video, home=task.request.home,
+            options=options, grantee=task.request.grantee, purpose=PURPOSE, context=CONTEXT, audio="none",
+            profile=task.request.profile, pipeline=pipeline, on_progress=on_progress,
+        )  # fmt: skip
+        render_s = time.perf_counter() - start
+        start = time.perf_counter()
+        view = view_portrait(task.portrait.path, options.size_px, options.face, self.encoders)
+        measured = measure_output(video, view, self.encoders)
+        driver, output = measure_signals(clip.curves.points.astype(float)), visible_signals(measured)
+        fps = float(rendered.fps)
+        scores = score_signals(driver, output, fps)
+        worst = worst_frames(driver, output, scores, measured)
+        write_image(task.path(".sheet.jpg"), pair_sheet(clip, video, view.crop, worst))
+        plot_signals(task.path(".signals.png"), driver, output, scores, fps)
+        evaluation_s = time.perf_counter() - start
+        figures = figures_of(clip.curves, measured, scores)
+        figures["seconds_per_frame"] = render_s / rendered.num_frames + clip.motion_s
+        figures["evaluation_s"] = evaluation_s / rendered.num_frames
+        return PairResult(
+            portrait=task.portrait.name, clip=clip.name, digest=task.digest, num_frames=rendered.num_frames, fps=fps,
+            figures=figures, signals=scores, worst_frames=worst, video=_below(task, video),
+            sheet=_below(task, task.path(".sheet.jpg")), plot=_below(task, task.path(".signals.png")),
+        )  # fmt: skip
+
+
+def known_result(task: PairTask) -> PairResult | None:
+    """What an earlier run found for the same inputs, weights and options, if its video is still there."""
+    data = read_json(task.path(".json"))
+    if not isinstance(data, dict) or data.get("digest") != task.digest or not task.path(".mp4").is_file():
+        return None
+    try:
+        return PairResult.from_dict(data)
+    except (TypeError, ValueError):
+        return None
+
+
+def not_usable(portrait: str, clip: str, error: Exception) -> PairResult:
+    """Row of a pair that cannot be rendered."""
+    return PairResult(portrait=portrait, clip=clip, status="not usable", reason=str(error))
+
+
+def _below(task: PairTask, path: Path) -> str:
+    return path.relative_to(task.request.out).as_posix()
+
+
+def run_in_process(task: PairTask) -> PairResult:
+    """Run a pair in a worker process, which keeps its pipeline for the next one."""
+    return _worker(task.request.profile, task.request.arcface).run(task)
+
+
+@lru_cache(maxsize=1)
+def _worker(profile: str, arcface: Path | None) -> PairWorker:
+    return PairWorker(profile, arcface)
