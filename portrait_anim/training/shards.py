@@ -16,6 +16,11 @@ import torch
 from portrait_anim.errors import InputError
 
 
+def shard_folders(folder: Path, pattern: str) -> list[Path]:
+    """Whole shards in a folder, in order of their names."""
+    return sorted(p for p in folder.glob(pattern) if p.suffix != ".tmp" and any(p.glob("*.npy")))
+
+
 class ShardDataset:
     """Random access to samples in shards.
 
@@ -30,14 +35,14 @@ class ShardDataset:
 
     def __init__(self, folder: Path, pattern: str = "*", group: int = 1) -> None:
         self._group = group
-        paths = sorted(p for p in folder.glob(pattern) if (p / "source.npy").exists() and p.suffix != ".tmp")
+        paths = shard_folders(folder, pattern)
         if not paths:
             raise InputError(
                 f"expected folders of training samples matching {pattern!r} in {folder}, found none; "
                 "render some with 'python -m portrait_anim.training.synthetic.render_shards'"
             )
         self._shards = [{f.stem: np.load(f, mmap_mode="r") for f in p.glob("*.npy")} for p in paths]
-        lengths = [len(s["source"]) for s in self._shards]
+        lengths = [len(next(iter(s.values()))) for s in self._shards]
         self._starts = np.concatenate([[0], np.cumsum(lengths)])
 
     def __len__(self) -> int:

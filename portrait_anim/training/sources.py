@@ -16,7 +16,7 @@ import torch
 
 from portrait_anim.errors import InputError
 from portrait_anim.training.draws import step_seed
-from portrait_anim.training.shards import ShardDataset
+from portrait_anim.training.shards import ShardDataset, shard_folders
 from portrait_anim.training.stages import DataKind
 from portrait_anim.training.step import Batch
 from portrait_anim.training.synthetic.people import Cast, load_cast
@@ -170,7 +170,7 @@ class Materials:
         return [stream.chunk(number, size) for number in range(count)]
 
     def _has_shards(self, pattern: str) -> bool:
-        return self.data is not None and any((p / "source.npy").exists() for p in self.data.glob(pattern))
+        return self.data is not None and bool(shard_folders(self.data, pattern))
 
     def _stream(self, kind: DataKind, split: Split, seed: int) -> PackStream:
         if self.pack is None:

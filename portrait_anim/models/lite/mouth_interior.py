@@ -73,7 +73,7 @@ class MouthInterior(nn.Module):
         chosen = near.to(canonical).flatten(1)  # (B, N)
         seen = torch.stack([x, y, torch.ones_like(x)], dim=-1).flatten(1, 2)  # (B, N, 3)
         weighted = (seen * chosen[..., None]).transpose(1, 2)
-        normal = weighted @ seen + 1e-4 * torch.eye(3).to(seen)
+        normal = weighted @ seen + 1e-4 * torch.eye(3, device=seen.device, dtype=seen.dtype)
         shown = torch.cat([grid.flatten(1).T.expand(len(x), -1, -1), depth.flatten(1)[..., None]], dim=-1)
         affine = torch.linalg.solve(normal, weighted @ shown)  # (B, 3, 3): x, y, 1 -> u, v, depth
         ones = torch.ones_like(self.points[:, :1])

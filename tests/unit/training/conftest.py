@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from portrait_anim.training.recipes import StageConfig, get_recipe
+from portrait_anim.training.stages import DATA_KINDS
 
 
 def random_arrays(count, seed=0):
@@ -30,20 +31,46 @@ def random_arrays(count, seed=0):
     }  # fmt: skip
 
 
+def random_groups(count, seed=0):
+    """`count` stored groups of four faces of noise, see `synthetic.crops`."""
+    rng = np.random.default_rng(seed)
+    f32 = lambda *shape: rng.normal(size=(count, *shape)).astype(np.float32)  # noqa: E731
+    return {
+        "picture": rng.integers(0, 256, (count, 4, 3, 160, 160), dtype=np.uint8),
+        "expr": np.abs(f32(2, 53)).clip(0, 1), "gaze": 5 * f32(2, 2), "head": 5 * f32(4, 3),
+        "anchor": f32(4, 3) * 0.5 + np.array([0, 0.5, -71], np.float32),
+        "who": rng.integers(0, 9, (count, 2)),
+    }  # fmt: skip
+
+
+RANDOM = {"crops": random_groups}  # kinds of data that are not stored as samples
+
+
+def random_batch(kind, count, seed=0):
+    """`count` stored rows of a kind of data, as tensors."""
+    return {k: torch.from_numpy(v) for k, v in RANDOM.get(kind, random_arrays)(count, seed).items()}
+
+
+@pytest.fixture
+def stored():
+    return random_batch
+
+
 @pytest.fixture
 def stored_samples():
-    return lambda count, seed=0: {k: torch.from_numpy(v) for k, v in random_arrays(count, seed).items()}
+    return lambda count, seed=0: random_batch("samples", count, seed)
 
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory):
-    """Shards of people who train (0...), of held-out people (1...), and pairs of frames of both."""
+    """Two shards of people who train and one of held-out people for every kind of data."""
     data = tmp_path_factory.mktemp("data")
-    counts = {"0000": 3, "0001": 3, "1000": 2, "pairs-0000": 4, "pairs-1000": 2}
-    for number, (name, count) in enumerate(counts.items()):
-        (data / name).mkdir()
-        for key, value in random_arrays(count, number).items():
-            np.save(data / name / f"{key}.npy", value)
+    for kind in DATA_KINDS.values():
+        names = [kind.train_shards.replace("*", f"00{k}") for k in (0, 1)] + [kind.held_out_shards.replace("*", "000")]
+        for number, name in enumerate(names):
+            (data / name).mkdir()
+            for key, value in random_batch(kind.name, 4, number).items():
+                np.save(data / name / f"{key}.npy", value.numpy())
     return data
 
 
