@@ -14,13 +14,12 @@ from portrait_anim.training.synthetic.lids import FAR_FROM_LASHES, bulge, coveri
 from portrait_anim.training.synthetic.mesh import HeadMesh
 from portrait_anim.training.synthetic.mouth import mouth_attributes
 from portrait_anim.training.synthetic.people import People
-from portrait_anim.training.synthetic.posing import Motion, PosedHead
+from portrait_anim.training.synthetic.posing import PosedHead
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures, colours
 
 NUM_ATTRIBUTES = 9  # source x, source y, trust in the photo, fill r, g, b, light, alpha, distance from the lash line
-_UNCOVERING = ("jawOpen", "mouthUpperUp_L", "mouthUpperUp_R", "mouthLowerDown_L", "mouthLowerDown_R", "noseSneer_L")
 
 
 def invert_grid(
@@ -119,23 +118,19 @@ def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead
     return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha, lash], -1)
 
 
-def inner_attributes(mesh: HeadMesh, people: People, who: Tensor, motion: Motion, head: PosedHead) -> Tensor:
+def inner_attributes(people: People, who: Tensor) -> Tensor:
     """The same attributes for the mouth interior, without fill: `mouth.shade_mouth` colours it.
 
-    The photograph is trusted on teeth that it shows, less and less the more the lips uncover beyond it: there the
-    boundary between photographed teeth and gum, lip or corner would smear.
+    The photograph is trusted where it looks into the mouth; a raised lip or a lowered jaw keeps the photographed teeth
+    and shows drawn ones, of the same colour, beside them.
     """
-    opening = [mesh.expression_index(n) for n in _UNCOVERING]
-    more = (motion.expr - people.expression[who])[:, opening].clamp(min=0).sum(1, keepdim=True)
-    kept = (1 - (more - 0.1) / 0.5).clamp(0, 1)
-    seen = camera.smoothstep((people.visible[who] - 0.45) / 0.4) * (mesh.neutral[:, 0].abs() < 1.6)
-    trust = (seen * kept * mesh.inner.is_tooth)[..., None]
+    trust = people.teeth[who][..., None]
     one = torch.ones_like(trust)
     far = one * FAR_FROM_LASHES
     return torch.cat([camera.project(people.vertices[who]), trust, trust.expand(-1, -1, 3) * 0, one, one, far], -1)
 
 
 def mouth_values(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:
-    """Per-vertex values for shading the mouth interior, `(B, V, 9)`; see `mouth.mouth_attributes`."""
-    facing = vertex_normals(head.vertices, mesh.normal_tris)[..., 2].abs()
-    return mouth_attributes(mesh, people, who, head, facing)
+    """Per-vertex values for shading the mouth interior, `(B, V, 11)`; see `mouth.mouth_attributes`."""
+    normals = vertex_normals(head.vertices, mesh.normal_tris)
+    return mouth_attributes(mesh, people, who, head, normals)

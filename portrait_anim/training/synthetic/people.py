@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from portrait_anim.training.synthetic.dental import photographed_mouths
 from portrait_anim.training.synthetic.lids import lid_colour
 from portrait_anim.training.synthetic.mesh import NECK_JOINT_CM, HeadMesh, load_mesh
 from portrait_anim.training.synthetic.pack import Pack, read_pack
@@ -46,6 +47,8 @@ class People:
         lamp: `(N, 9)` those of the light to show the person in; the same for people of the pack.
         shade: `(N, V)` brightness under that light.
         mouth_light: `(N,)` brightness of the mouth interior.
+        teeth: `(N, V)` how far the photograph may be used on teeth and gums, 0 to 1.
+        enamel: `(N, 3)` photographed colour of the teeth in [0, 1], not a number where none shows.
         pivot: `(N, 3)` neck joint, camera space [cm].
         chin_height: `(N,)` height of the chin in head space [cm].
         shallow: `(N, G, G)` camera depth of the hair grid, near side of a turn [cm].
@@ -75,6 +78,8 @@ class People:
     lamp: Tensor
     shade: Tensor
     mouth_light: Tensor
+    teeth: Tensor
+    enamel: Tensor
     pivot: Tensor
     chin_height: Tensor
     shallow: Tensor
@@ -152,10 +157,10 @@ def load_cast(
     rows = torch.as_tensor(pack.rows(numbers))
     mesh = load_mesh(pack, where)
     textures = load_textures(pack, rows.tolist(), where, photos=photos)
-    return Cast(mesh=mesh, people=_load_people(pack, mesh, rows), textures=textures)
+    return Cast(mesh=mesh, people=_load_people(pack, mesh, rows, textures.photo), textures=textures)
 
 
-def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor) -> People:
+def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor, photo: Tensor) -> People:
     """Per-person geometry and constants of the given rows."""
     device = mesh.neutral.device
 
@@ -172,6 +177,8 @@ def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor) -> People:
     chunks = zip(torch.split(vertices, _CHUNK), torch.split(light, _CHUNK), strict=True)
     shade = torch.cat([luminance(vertex_normals(v, mesh.normal_tris), c) for v, c in chunks])
     shallow, deep = _grid_depths(column("depth"), column("depth_range"), position)
+    visible = column("visible") / 255
+    teeth, enamel = photographed_mouths(mesh, vertices, visible, photo)
     joint = torch.tensor(NECK_JOINT_CM, device=device) - mesh.centre
     return People(
         number=torch.as_tensor(pack.numbers[rows.numpy()]).to(device),
@@ -182,13 +189,15 @@ def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor) -> People:
         position=position,
         vertices=vertices,
         residual=residual,
-        visible=column("visible") / 255,
+        visible=visible,
         fill=lid_colour(mesh.lids, column("fill").flip(-1) / 255),  # stored as BGR
         skin=column("skin").flip(-1) / 255,
         light=light,
         lamp=light,
         shade=shade,
         mouth_light=column("mouth_light"),
+        teeth=teeth,
+        enamel=enamel,
         pivot=(rotation @ joint) + position,
         chin_height=(chin + identity @ chin_identity + expression @ chin_expression)[:, 1],
         shallow=shallow,

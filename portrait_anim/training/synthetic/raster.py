@@ -146,15 +146,33 @@ def interpolate(
     """
     B, H, W = tri_id.shape
     b, y, x = cell = (tri_id >= 0).nonzero(as_tuple=True)
-    t = tri_id[cell]
-    e = equations[b, t]  # (n, 11)
-    dx, dy = x + 0.5 - e[:, 8], y + 0.5 - e[:, 9]
-    w0, w1 = ((e[:, k] * dx + e[:, k + 4] * dy)[:, None] for k in (0, 1))
-    corner = tris[t] + (b * attributes.shape[1])[:, None]  # rows of the flattened vertex table
-    table = attributes.flatten(0, 1)
-    value = table[corner[:, 0]] * w0
-    value.addcmul_(table[corner[:, 1]], w1).addcmul_(table[corner[:, 2]], 1 - w0 - w1)
+    value = interpolate_at(attributes, tri_id[cell], (b, y, x), equations, tris)
     if out is None:
         out = attributes.new_zeros(B, H, W, attributes.shape[-1])
     out[cell] = value
     return out
+
+
+def interpolate_at(
+    attributes: Tensor, tri_id: Tensor, cell: tuple[Tensor, Tensor, Tensor], equations: Tensor, tris: Tensor
+) -> Tensor:
+    """Interpolate vertex attributes at the centres of listed pixels.
+
+    Args:
+        attributes: `(B, V, C)`.
+        tri_id: `(n,)` triangle of each pixel; none may be negative.
+        cell: Picture, row and column of each pixel, `(n,)` int64 each.
+        equations: `(B, T, 11)` as `rasterize` gave them.
+        tris: `(T, 3)` vertex numbers, int64.
+
+    Returns:
+        `(n, C)`.
+    """
+    b, y, x = cell
+    e = equations[b, tri_id]  # (n, 11)
+    dx, dy = x + 0.5 - e[:, 8], y + 0.5 - e[:, 9]
+    w0, w1 = ((e[:, k] * dx + e[:, k + 4] * dy)[:, None] for k in (0, 1))
+    corner = tris[tri_id] + (b * attributes.shape[1])[:, None]  # rows of the flattened vertex table
+    table = attributes.flatten(0, 1)
+    value = table[corner[:, 0]] * w0
+    return value.addcmul_(table[corner[:, 1]], w1).addcmul_(table[corner[:, 2]], 1 - w0 - w1)

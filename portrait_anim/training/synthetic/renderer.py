@@ -34,7 +34,7 @@ from portrait_anim.training.synthetic.posing import (
     pose_grid,
     pose_head,
 )
-from portrait_anim.training.synthetic.raster import interpolate, rasterize
+from portrait_anim.training.synthetic.raster import interpolate, interpolate_at, rasterize
 from portrait_anim.training.synthetic.shading import box_blur, soften_seams
 from portrait_anim.training.synthetic.textures import colours
 from portrait_anim.training.synthetic.variation import Variation, recolour, vary
@@ -199,7 +199,7 @@ class Renderer:
         Args:
             who: `(B,)` int64 rows of the cast.
             motion: What they show.
-            look: `(B, 8)` how their mouths look inside, about standard normal; their own when `None`.
+            look: `(B, 12)` how their mouths look inside, about standard normal; their own when `None`.
 
         Returns:
             Pictures and correspondence.
@@ -252,22 +252,28 @@ class Renderer:
         mouth = part == SOCKET
         eyes = (part == EYE_LEFT) | (part == EYE_RIGHT)
         a = interpolate(layers.skin_attributes(mesh, people, who, head), ids[:, 0], equations, mesh.tris)
-        inside = torch.where(mouth, ids[:, 1], -1)
-        interpolate(layers.inner_attributes(mesh, people, who, motion, head), inside, equations, mesh.tris, out=a)
-        values = interpolate(layers.mouth_values(mesh, people, who, head), inside, equations, mesh.tris)
+        deep = torch.where(mouth, ids[:, 1], -1)
+        row, y, x = cell = (deep >= 0).nonzero(as_tuple=True)
+        a[cell] = interpolate_at(layers.inner_attributes(people, who), deep[cell], (row, y, x), equations, mesh.tris)
+        values = interpolate_at(
+            layers.mouth_values(mesh, people, who, head), deep[cell], (row, y, x), equations, mesh.tris
+        )
         trust, fill, light, alpha, lash = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1, 1], dim=1)
         shade = torch.where(ids[:, :1] >= 0, lash_shade(lash), 1.0)
         photo = colours(textures.photo, self.cast.pictures_of(who))
         colour = torch.addcmul(fill, camera.look_up(photo, a[..., :2]), trust) * (light * shade)
-        flesh = shade_mouth(values, look, people.mouth_light[who]) * (1 - trust)
+        flesh = shade_mouth(values, look[row], people.mouth_light[who][row], people.enamel[who][row])
+        colour[row, :, y, x] += flesh * (1 - a[cell][:, 2:3])
         blurred = box_blur(mouth[:, None].float(), 2 * (mouth.shape[-1] // 100) + 1)
         shadow = camera.smoothstep((blurred - 0.25) / 0.75) * 0.5 + 0.5  # darker towards the lips
-        colour = torch.where(mouth[:, None], (colour + flesh) * shadow, colour).contiguous()
+        colour = torch.where(mouth[:, None], colour * shadow, colour).contiguous()
         over = torch.where((mouth | eyes)[:, None], 1.0, alpha)
         paint_eyes(
             people, textures.eye[self.cast.pictures_of(who)], who, motion, head, part, self.fine_pixels, colour, a
         )
-        return soften_seams(colour, mouth | eyes, shade), over, a
+        teeth = torch.zeros_like(mouth)
+        teeth[cell] = values[:, 0] > 0.5
+        return soften_seams(colour, torch.stack([mouth | eyes, teeth], 1).float(), shade), over, a
 
     def _recolour(self, who: Tensor, image: Tensor, source: Tensor, person: Tensor, part: Tensor) -> Tensor:
         """Pictures `(B, 3, W, W)` in the colours of the cast's variation."""

@@ -174,7 +174,7 @@ def render_samples(
         other: `(B,)` rows of the driver.
         gestures: Of source, target and driver.
         is_photo: `(B,)` bool, whether the source is the untouched photograph, and whether the target is.
-        own: `(2B, 8)` what the mouths of `who`, then of `other`, look like beyond what is theirs.
+        own: `(2B, 12)` what the mouths of `who`, then of `other`, look like beyond what is theirs.
         variation: `2B` rows, how `who`, then `other`, differ from their photographs; nobody does when `None`. It is
             left out for `who` where the source or the target is a photograph.
 

@@ -135,6 +135,8 @@ def _toy_people(mesh: HeadMesh, N: int) -> People:
         lamp=light,
         shade=luminance(vertex_normals(vertices, mesh.normal_tris), light),
         mouth_light=torch.ones(N),
+        teeth=mesh.inner.is_tooth.expand(N, V).clone(),
+        enamel=torch.full((N, 3), torch.nan),
         pivot=(position + torch.tensor([0.0, -4.0, -1.0])).expand(N, 3).clone(),
         chin_height=torch.full((N,), -9.0),
         shallow=torch.full((N, G, G), -57.0),

@@ -5,15 +5,25 @@ import torch
 from portrait_anim.training.synthetic.mesh import TEETH, load_mesh
 from portrait_anim.training.synthetic.mouth import LOOK, map_teeth, person_look, shade_mouth
 from portrait_anim.training.synthetic.pack import Pack
+from portrait_anim.training.synthetic.people import load_cast
+
+UNKNOWN = torch.full((1, 3), torch.nan)
 
 
 def _tooth(height: list[float], across: list[float], depth: float = 0.5) -> torch.Tensor:
-    """Pixel values of one tooth, `(1, 1, n, 9)`."""
-    out = torch.zeros(1, 1, len(height), 9)
-    out[..., 0] = 1
-    out[..., 1], out[..., 2] = torch.tensor(across), torch.tensor(height)
-    out[..., 3], out[..., 6], out[..., 7] = 1, depth, 1
+    """Pixels of one tooth, `(n, 11)`."""
+    out = torch.zeros(len(height), 11)
+    out[:, 0] = 1
+    out[:, 1], out[:, 2] = torch.tensor(across), torch.tensor(height)
+    out[:, 3], out[:, 7], out[:, 8], out[:, 10] = 1, depth, 1, 1
     return out
+
+
+def _shaded(values: torch.Tensor, look: torch.Tensor | None = None, enamel: torch.Tensor = UNKNOWN) -> torch.Tensor:
+    """Colours `(n, 3)` under even light."""
+    n = len(values)
+    look = torch.zeros(LOOK) if look is None else look
+    return shade_mouth(values, look.expand(n, -1), torch.ones(n), enamel.expand(n, -1))
 
 
 def test_two_separate_pieces_are_two_teeth() -> None:
@@ -26,16 +36,50 @@ def test_two_separate_pieces_are_two_teeth() -> None:
 
 
 def test_enamel_is_light_gum_is_red_and_gaps_are_dark() -> None:
-    pixels = shade_mouth(_tooth([0.6, 2.0, 0.6], [0.0, 0.0, 1.0]), torch.zeros(1, LOOK), torch.ones(1))[0, :, 0]
-    enamel, gum, gap = pixels.unbind(1)
+    enamel, gum, gap = _shaded(_tooth([0.6, 2.0, 0.6], [0.0, 0.0, 1.0]))
     assert enamel.min() > 0.6
     assert gum[0] > 1.4 * gum[1]
     assert gap.mean() < 0.8 * enamel.mean()
 
 
 def test_depth_darkens() -> None:
-    near, far = (shade_mouth(_tooth([0.6], [0.0], d), torch.zeros(1, LOOK), torch.ones(1)).mean() for d in (0.5, 5.0))
+    near, far = (_shaded(_tooth([0.6], [0.0], d)).mean() for d in (0.5, 5.0))
     assert far < 0.4 * near
+
+
+def test_drawn_teeth_have_the_photographed_colour() -> None:
+    known = torch.tensor([[0.70, 0.60, 0.45]])
+    drawn = _shaded(_tooth([0.6], [-0.5]), enamel=known)
+    assert (drawn / known - 1).abs().max() < 0.15
+    assert (drawn - _shaded(_tooth([0.6], [-0.5]))).abs().max() > 0.1
+
+
+def test_teeth_differ_between_people() -> None:
+    pixels = _tooth([0.1, 0.6, 1.1, 0.6], [0.0, 0.3, 0.0, 0.93])
+    looks = torch.randn(40, LOOK, generator=torch.Generator().manual_seed(0))
+    drawn = torch.stack([_shaded(pixels, look) for look in looks])
+    assert (drawn.std(0).mean(1) > 0.015).all()
+    gap = torch.zeros(LOOK)
+    gap[8] = 2.2  # a gap in the middle
+    assert _shaded(pixels, gap)[3].mean() < 0.7 * _shaded(pixels)[3].mean()
+    assert torch.allclose(_shaded(pixels, gap)[1], _shaded(pixels)[1])
+
+
+def test_light_on_teeth_counts() -> None:
+    lit, unlit = _tooth([0.6], [0.7], 2.0), _tooth([0.6], [0.7], 2.0)
+    unlit[:, 10] = 0.6
+    assert torch.allclose(_shaded(unlit), 0.6 * _shaded(lit), atol=1e-3)
+
+
+def test_photographed_smiles_keep_their_teeth(pack: Pack) -> None:
+    people = load_cast(pack, numbers=(34, 273, 42)).people  # two broad smiles and a closed mouth
+    used = people.teeth.gt(0.9).sum(1)
+    assert used[:2].min() > 80
+    assert used[2] == 0
+    assert people.enamel[2].isnan().all()
+    smiles = people.enamel[:2]
+    assert (smiles.mean(1) > 1.1 * people.skin[:2].mean(1)).all()
+    assert (smiles.std(1) < 0.12).all()
 
 
 def test_looks_differ_between_people_and_repeat() -> None:
