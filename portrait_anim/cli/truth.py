@@ -80,9 +80,13 @@ def render_truth(pack: Path, count: int, seed: int) -> TruthSamples:
 
     from portrait_anim.evaluation.truth import TruthSamples
     from portrait_anim.training.synthetic.motion import Gesture
+    from portrait_anim.training.synthetic.pack import read_pack
     from portrait_anim.training.synthetic.renderer import Renderer
+    from portrait_anim.training.synthetic.samples import HELD_OUT_EVERY
 
-    renderer = Renderer.from_pack(pack, split="evaluation", supersample=_SUPERSAMPLING)
+    people = read_pack(pack)
+    numbers = [int(number) for number in people.numbers if number % HELD_OUT_EVERY == 0]
+    renderer = Renderer.from_pack(people, numbers=numbers, split="evaluation", supersample=_SUPERSAMPLING)
     generator = torch.Generator(renderer.device).manual_seed(seed)
     parts: dict[str, list[UInt8Array]] = {name: [] for name in ("source", "target", "before", "after")}
     flows, visible = [], []
