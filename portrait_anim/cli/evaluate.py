@@ -11,7 +11,7 @@ import typer
 from portrait_anim.cli.console import emit, progress_bars, say, show_table
 from portrait_anim.cli.guard import GuardedTyper
 from portrait_anim.cli.options import DEFAULTS, OPERATOR, Grantee, Home, Json, animation_options, usage_errors
-from portrait_anim.evaluation.records import DEFAULT_STATEMENT
+from portrait_anim.evaluation.request import DEFAULT_STATEMENT
 
 if TYPE_CHECKING:
     from portrait_anim.evaluation.runner import Evaluation
@@ -53,8 +53,8 @@ def evaluate(
     'evaluation'. An interrupted run goes on where it stopped when it is called again.
     """
     from portrait_anim.cli.truth import truth_source
-    from portrait_anim.evaluation.records import EvaluationRequest
     from portrait_anim.evaluation.report import write_report
+    from portrait_anim.evaluation.request import EvaluationRequest
     from portrait_anim.evaluation.runner import evaluate as run
 
     options = animation_options(

@@ -151,9 +151,10 @@ def prepare_clip(
     known = _read_kept(kept, stamp) if motion_path.is_file() else None
     if known is None:
         source = DrivingSource(clip.path, end_s=seconds)
+        network = pipeline()
         start = time.perf_counter()
         with source.frames() as frames:
-            motion = pipeline().extract_motion(frames, source.fps, face=face)
+            motion = network.extract_motion(frames, source.fps, face=face)
         motion_s = (time.perf_counter() - start) / len(motion)
         with source.frames() as frames:
             curves = follow_face(frames, float(source.fps), choice=face)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from portrait_anim.evaluation.curves import FaceCurves, follow_face
-from portrait_anim.evaluation.metrics import BoolArray, flicker, seam_ratio, sharpness
+from portrait_anim.evaluation.picture_metrics import BoolArray, flicker, seam_ratio, sharpness
 from portrait_anim.face.crop import at_pixel_indices, covered_region, crop, portrait_transform
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import IdentityEncoder, distance

@@ -22,7 +22,7 @@ th { background: #f6f6f6; font-weight: 600 } img { max-width: 100%; display: blo
 """
 
 
-class raw(str):  # noqa: N801 - used like a function
+class Html(str):
     """Text that is HTML already."""
 
     __slots__ = ()
@@ -38,7 +38,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Args:
         columns: Headings.
-        rows: Cells; everything but `raw` is escaped.
+        rows: Cells; everything but `Html` is escaped.
     """
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
@@ -51,4 +51,4 @@ def section(title: str, content: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return str(value) if isinstance(value, raw) else html.escape(str(value))
+    return str(value) if isinstance(value, Html) else html.escape(str(value))

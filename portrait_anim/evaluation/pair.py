@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portrait_anim import studio
-from portrait_anim.errors import ConsentDenied, InputError
+from portrait_anim.errors import Cancelled, LedgerTampered, ModelError, PortraitAnimError
 from portrait_anim.evaluation.compare import figures_of, score_signals, visible_signals, worst_frames
 from portrait_anim.evaluation.curves import PreparedClip
 from portrait_anim.evaluation.declaration import CONTEXT, PURPOSE, Declared
 from portrait_anim.evaluation.folders import NamedFile
 from portrait_anim.evaluation.output import measure_output, view_portrait
 from portrait_anim.evaluation.plots import plot_signals
-from portrait_anim.evaluation.records import SCHEMA, EvaluationRequest, PairResult, digest_of, read_json, write_json
+from portrait_anim.evaluation.records import SCHEMA, PairResult, digest_of, read_json, write_json
+from portrait_anim.evaluation.request import EvaluationRequest
 from portrait_anim.evaluation.sheets import pair_sheet
 from portrait_anim.evaluation.signals import measure_signals
 from portrait_anim.face.identity import IdentityEncoder, load_identity_encoder
@@ -96,7 +97,9 @@ class PairWorker:
         task.path(".json").unlink(missing_ok=True)
         try:
             result = self._measure(task, on_progress)
-        except (InputError, ConsentDenied) as error:
+        except (ModelError, LedgerTampered, Cancelled):
+            raise  # nothing would work any better with the next pair
+        except PortraitAnimError as error:
             result = not_usable(task.portrait.name, task.clip.name, error)
         write_json(task.path(".json"), result)
         return result

@@ -9,7 +9,7 @@ from typing import Final
 
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.evaluation.bars import FIGURES, Summary
-from portrait_anim.evaluation.page import STYLE, number, raw, section, table
+from portrait_anim.evaluation.page import STYLE, Html, number, section, table
 from portrait_anim.evaluation.plots import plot_heat, plot_identity
 from portrait_anim.evaluation.records import PairResult, write_json
 from portrait_anim.evaluation.runner import Evaluation
@@ -112,7 +112,7 @@ def _heading(found: Evaluation) -> str:
 
 
 def _bars(found: Evaluation) -> str:
-    words = {True: raw('<b class="pass">pass</b>'), False: raw('<b class="fail">fail</b>'), None: "not measured"}
+    words = {True: Html('<b class="pass">pass</b>'), False: Html('<b class="fail">fail</b>'), None: "not measured"}
     rows = [(v.figure, v.bar, number(v.value, 3), words[v.passed]) for v in found.verdicts]
     note = "<p>Means over all pairs whose driver moves the signal; an output that stands still counts as r = 0.</p>"
     return note + table(("figure", "bar", "value", ""), rows)

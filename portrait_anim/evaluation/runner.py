@@ -12,26 +12,15 @@ from datetime import datetime
 from pathlib import Path
 
 from portrait_anim import __version__, weights
-from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.errors import ConsentDenied, InputError
 from portrait_anim.evaluation.bars import Summary, Verdict, judge, summarise, summarise_by
-from portrait_anim.evaluation.curves import PreparedClip, prepare_clip
-from portrait_anim.evaluation.declaration import Declared, declare
+from portrait_anim.evaluation.declaration import Declared
 from portrait_anim.evaluation.folders import CLIP_SUFFIXES, PICTURE_SUFFIXES, NamedFile, list_files, read_groups
 from portrait_anim.evaluation.pair import PairTask, PairWorker, known_result, not_usable, run_in_process
-from portrait_anim.evaluation.records import (
-    SCHEMA,
-    EvaluationRequest,
-    PairResult,
-    digest_of,
-    make_folders,
-    read_json,
-    write_json,
-)
+from portrait_anim.evaluation.preparation import Say, declare_portraits, prepare_clips
+from portrait_anim.evaluation.records import SCHEMA, PairResult, digest_of, make_folders, read_json, write_json
+from portrait_anim.evaluation.request import EvaluationRequest
 from portrait_anim.evaluation.truth import TruthSamples, TruthScore, TruthTable, measure_truth
 from portrait_anim.types import Progress, ProgressCallback
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,8 +103,8 @@ def evaluate(
     digest = weights_digest(request.profile)
     worker = PairWorker(request.profile, request.arcface)
     say = say or _silent
-    prepared, bad_clips = _prepare(request, clips, digest, worker, on_progress, say)
-    declared, bad_portraits = _declare(request, portraits, prepared, clock, say)
+    prepared, bad_clips = prepare_clips(request, clips, digest, worker, on_progress, say)
+    declared, bad_portraits = declare_portraits(request, portraits, prepared, clock, say)
     tasks = [
         PairTask(portrait=portrait, declared=declared[portrait.name], clip=clip, request=request, weights_digest=digest)
         for portrait in portraits
@@ -148,73 +137,6 @@ def evaluate(
 def weights_digest(profile: str) -> str:
     """Checksum over the weight files of a profile, from the manifest."""
     return digest_of([(line.file, line.sha256) for line in weights.read_manifest().files if line.profile == profile])
-
-
-def _prepare(
-    request: EvaluationRequest,
-    clips: Sequence[NamedFile],
-    digest: str,
-    worker: PairWorker,
-    on_progress: ProgressCallback | None,
-    say: Say,
-) -> tuple[list[PreparedClip], dict[str, Exception]]:
-    """Motion and landmarks of every clip that can be used, and why the others cannot."""
-    prepared: list[PreparedClip] = []
-    bad: dict[str, Exception] = {}
-    for done, clip in enumerate(clips, start=1):
-        try:
-            ready = prepare_clip(
-                clip, request.out / "clips", seconds=request.seconds, face=request.options.driving_face,
-                weights_digest=digest, pipeline=worker.pipeline, profile=request.profile,
-            )  # fmt: skip
-            prepared.append(ready)
-        except InputError as error:
-            bad[clip.name] = error
-            say(f"Clip {clip.path.name} is not usable: {error}")
-        _tell(on_progress, "clips", done, len(clips))
-    return prepared, bad
-
-
-def _declare(
-    request: EvaluationRequest,
-    portraits: Sequence[NamedFile],
-    clips: Sequence[PreparedClip],
-    clock: Callable[[], datetime],
-    say: Say,
-) -> tuple[dict[str, Declared], dict[str, Exception]]:
-    """Cameos of every portrait that can be used, and why the others cannot."""
-    declared: dict[str, Declared] = {}
-    bad: dict[str, Exception] = {}
-    if not clips:
-        return declared, bad
-    seconds = sum(len(clip.curves.points) / clip.curves.fps for clip in clips)
-    say(f"Statement recorded with every portrait that is enrolled as fictional: {request.statement!r}")
-    with open_store(request.home) as store:
-        for portrait in portraits:
-            try:
-                declared[portrait.name] = _declare_one(store, request, portrait, len(clips), seconds, clock())
-            except (InputError, ConsentDenied) as error:
-                bad[portrait.name] = error
-                say(f"Portrait {portrait.path.name} is not usable: {error}")
-                continue
-            say(_sentence(portrait, declared[portrait.name]))
-    return declared, bad
-
-
-def _declare_one(
-    store: ConsentStore, request: EvaluationRequest, portrait: NamedFile, renders: int, seconds: float, now: datetime
-) -> Declared:
-    return declare(
-        store, portrait.path, name=f"Evaluation {portrait.name}"[:80], statement=request.statement,
-        grantee=request.grantee, face=request.options.face, renders=renders, seconds=seconds, now=now,
-    )  # fmt: skip
-
-
-def _sentence(portrait: NamedFile, declared: Declared) -> str:
-    if declared.kind == "real":
-        return f"Portrait {portrait.path.name}: cameo {declared.cameo_id} of a real person; only her own grants count"
-    how = "enrolled now as fictional" if declared.new else "was enrolled as fictional before"
-    return f"Portrait {portrait.path.name}: cameo {declared.cameo_id}, {how}, granted for the purpose 'evaluation'"
 
 
 def _run(

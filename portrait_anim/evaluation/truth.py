@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from portrait_anim.errors import InputError
 from portrait_anim.evaluation.baselines import piecewise_affine_flow, relative_landmarks, still_flow, warp_image
-from portrait_anim.evaluation.metrics import BoolArray, end_point_error, mean_of, psnr, ssim
+from portrait_anim.evaluation.metrics import mean_of
 from portrait_anim.evaluation.output import face_mask
+from portrait_anim.evaluation.picture_metrics import BoolArray, end_point_error, psnr, ssim
 from portrait_anim.face.crop import at_pixel_indices, crop
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.pipelines.motion import STATUS, transfer

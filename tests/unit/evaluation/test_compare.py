@@ -12,7 +12,8 @@ from portrait_anim.evaluation.compare import figures_of, score_signals, worst_fr
 from portrait_anim.evaluation.curves import FaceCurves
 from portrait_anim.evaluation.folders import PICTURE_SUFFIXES, list_files, read_groups
 from portrait_anim.evaluation.output import OutputMeasurement, label_hides, spread
-from portrait_anim.evaluation.records import EvaluationRequest, PairResult, SignalScore, to_plain
+from portrait_anim.evaluation.records import PairResult, SignalScore, to_plain
+from portrait_anim.evaluation.request import EvaluationRequest
 from portrait_anim.evaluation.signals import SIGNAL_NAMES
 from portrait_anim.evaluation.truth import TruthScore, TruthTable, flow_in_crop
 from portrait_anim.provenance.label import Labeller

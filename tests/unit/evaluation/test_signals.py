@@ -45,6 +45,7 @@ def test_definitions_equal_the_stored_ones(stored: dict[str, Any], clip: str) ->
         np.testing.assert_allclose(ours[name], values, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_our_tracker_sees_what_was_stored(dev_clips: Path, stored: dict[str, Any]) -> None:
     source = DrivingSource(dev_clips / "dev" / "dev01.mp4", end_s=1.6)
     with source.frames() as frames:
