@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from portrait_anim.training.synthetic import camera
+from portrait_anim.training.synthetic.glasses import FramePose, front
 from portrait_anim.training.synthetic.raster import interpolate, rasterize
 from portrait_anim.training.synthetic.textures import colours
 
@@ -40,7 +41,13 @@ class View:
     window: camera.Window
 
 
-def forward_map(renderer: Renderer, who: Tensor, grid: Tensor, vertices: Tensor) -> Tensor:
+def forward_map(
+    renderer: Renderer,
+    who: Tensor,
+    grid: Tensor,
+    vertices: Tensor,
+    glasses: tuple[Tensor, FramePose, FramePose] | None = None,
+) -> Tensor:
     """Where every photo pixel goes in a rendered picture.
 
     Args:
@@ -48,6 +55,7 @@ def forward_map(renderer: Renderer, who: Tensor, grid: Tensor, vertices: Tensor)
         who: `(B,)` rows.
         grid: `(B, G, G, 2)` as `RenderedBatch.grid`.
         vertices: `(B, V, 2)` as `RenderedBatch.vertices`.
+        glasses: As `RenderedBatch.glasses`.
 
     Returns:
         `(B, W, W, 2)` photo units.
@@ -64,7 +72,17 @@ def forward_map(renderer: Renderer, who: Tensor, grid: Tensor, vertices: Tensor)
     ids, equations = rasterize(xy, -X[..., 2], mesh.tris, (W, W), plane=mesh.plane, planes=2)
     face_alpha = mesh.weights["alpha"].expand(B, -1)[..., None]
     a = interpolate(torch.cat([vertices, face_alpha], -1), ids[:, 0], equations, mesh.tris)
-    return torch.where(a[..., 2:] > 0.5, a[..., :2], out)
+    out = torch.where(a[..., 2:] > 0.5, a[..., :2], out)
+    if glasses is None:
+        return out
+    worn, posed, rest = glasses
+    place = rest.place(here)
+    b, y, x = ((place.abs().amax(-1) < 7) & (worn[:, :1, None] > 0)).nonzero(as_tuple=True)
+    at = place[b, y, x]
+    on = front(worn[b], at)[0][:, 0] < 0.1  # a little wider, so that bilinear look-ups at the edge meet the frame
+    b, y, x = b[on], y[on], x[on]
+    out[b, y, x] = posed.point(b, at[on])
+    return out
 
 
 def view(renderer: Renderer, who: Tensor, row: Tensor, frames: RenderedBatch) -> View:
@@ -88,7 +106,11 @@ def view(renderer: Renderer, who: Tensor, row: Tensor, frames: RenderedBatch) ->
     if len(b):
         k = row[b]
         back[b], trusted[b] = frames.back[k], frames.trusted[k]
-        forward[b] = forward_map(renderer, who[b], frames.grid[k], frames.vertices[k])
+        glasses = None
+        if frames.glasses is not None:
+            worn, posed, rest = frames.glasses
+            glasses = (worn[k], posed.rows(k), rest.rows(k))
+        forward[b] = forward_map(renderer, who[b], frames.grid[k], frames.vertices[k], glasses)
     return View(back=back, trusted=trusted, forward=forward, rendered=rendered, window=renderer.window)
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from portrait_anim.training.synthetic.dental import photographed_mouths
+from portrait_anim.training.synthetic.glasses import LOOKS_LIKE_GLASSES, glasses_score
 from portrait_anim.training.synthetic.lids import lid_colour
 from portrait_anim.training.synthetic.mesh import NECK_JOINT_CM, HeadMesh, load_mesh
 from portrait_anim.training.synthetic.pack import Pack, read_pack
@@ -61,6 +62,7 @@ class People:
         yaw: `(N,)` photographed yaw [deg].
         border: `(N, 2)` share of the left and right photo edge covered by the person.
         fit_error: `(N,)` mean landmark error of the fit [px at 512].
+        spectacled: `(N,)` bool, whether the photograph seems to show glasses.
     """
 
     number: Tensor
@@ -92,6 +94,7 @@ class People:
     yaw: Tensor
     border: Tensor
     fit_error: Tensor
+    spectacled: Tensor
 
     def __len__(self) -> int:
         return len(self.number)
@@ -179,6 +182,7 @@ def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor, photo: Tensor) -> Peo
     shallow, deep = _grid_depths(column("depth"), column("depth_range"), position)
     visible = column("visible") / 255
     teeth, enamel = photographed_mouths(mesh, vertices, visible, photo)
+    in_chunks = zip(*(torch.split(t, _CHUNK) for t in (column("eye_centre"), rotation, photo)), strict=True)
     joint = torch.tensor(NECK_JOINT_CM, device=device) - mesh.centre
     return People(
         number=torch.as_tensor(pack.numbers[rows.numpy()]).to(device),
@@ -210,6 +214,7 @@ def _load_people(pack: Pack, mesh: HeadMesh, rows: Tensor, photo: Tensor) -> Peo
         yaw=column("yaw"),
         border=column("border"),
         fit_error=column("fit_error"),
+        spectacled=torch.cat([glasses_score(*part) > LOOKS_LIKE_GLASSES for part in in_chunks]),
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from portrait_anim.training.synthetic import camera, layers
 from portrait_anim.training.synthetic.eyes import paint_eyes
+from portrait_anim.training.synthetic.glasses import FramePose, frame_poses, paint_glasses
 from portrait_anim.training.synthetic.lids import lash_shade
 from portrait_anim.training.synthetic.mesh import EYE_LEFT, EYE_RIGHT, SOCKET
 from portrait_anim.training.synthetic.motion import Gesture, MotionStatistics
@@ -56,6 +57,7 @@ class RenderedBatch:
         trusted: `(B, 1, W, W)` how far the photograph really shows it, 0 to 1.
         grid: `(B, G, G, 2)` nodes of the hair grid in the picture [photo units].
         vertices: `(B, V, 2)` mesh vertices in the picture [photo units].
+        glasses: What people wear `(B, 12)` and where it is in the picture and in the photograph, if anybody does.
     """
 
     image: Tensor
@@ -63,6 +65,7 @@ class RenderedBatch:
     trusted: Tensor
     grid: Tensor
     vertices: Tensor
+    glasses: tuple[Tensor, FramePose, FramePose] | None = None
 
 
 class Renderer:
@@ -226,10 +229,11 @@ class Renderer:
         image = torch.lerp(image, colour.clamp(0, 1), over)
         # 4. correspondence at picture resolution
         source, trusted = self._correspondence(who, back, alpha, over, attributes, part)
+        glasses = self._put_on_glasses(who, motion, head, image, source, trusted)
         image = F.avg_pool2d(image, self.supersample)
         if self.cast.variation is not None:
             image = self._recolour(who, image, source, torch.maximum(alpha, over), part)
-        return RenderedBatch(image=image, back=source, trusted=trusted, grid=grid, vertices=xy)
+        return RenderedBatch(image=image, back=source, trusted=trusted, grid=grid, vertices=xy, glasses=glasses)
 
     def sample(
         self,
@@ -274,6 +278,26 @@ class Renderer:
         teeth = torch.zeros_like(mouth)
         teeth[cell] = values[:, 0] > 0.5
         return soften_seams(colour, torch.stack([mouth | eyes, teeth], 1).float(), shade), over, a
+
+    def _put_on_glasses(
+        self, who: Tensor, motion: Motion, head: PosedHead, image: Tensor, source: Tensor, trusted: Tensor
+    ) -> tuple[Tensor, FramePose, FramePose] | None:
+        """Paint the glasses of the cast's variation over pictures and write their correspondence, in place."""
+        if self.cast.variation is None:
+            return None
+        worn = self.cast.variation.glasses[who]
+        posed, rest = frame_poses(self.cast.people, who, motion, head, worn)
+        k = (worn[:, 0] > 0).nonzero()[:, 0]
+        if len(k):
+            unit_cm = self.window.span / len(self.fine_pixels) / 50
+            painted = image[k]
+            shown, place = paint_glasses(painted, worn[k], posed.rows(k), self.fine_pixels, unit_cm)
+            image[k] = painted
+            j = slice(self.supersample // 2, None, self.supersample)
+            b, y, x = cell = (shown[:, j, j] > 0.5).nonzero(as_tuple=True)
+            source[k[b], y, x] = rest.rows(k).point(b, place[:, j, j][cell])
+            trusted[k[b], 0, y, x] = 1.0
+        return worn, posed, rest
 
     def _recolour(self, who: Tensor, image: Tensor, source: Tensor, person: Tensor, part: Tensor) -> Tensor:
         """Pictures `(B, 3, W, W)` in the colours of the cast's variation."""

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from portrait_anim.training.synthetic.camera import FRAME
+from portrait_anim.training.synthetic.glasses import SHARE, draw_glasses, no_glasses
 from portrait_anim.training.synthetic.people import People
 from portrait_anim.training.synthetic.shading import box_blur, luminance
 
@@ -42,6 +43,7 @@ class Variation:
         drift: `(N, 3, 4)` change of that over the photograph: by x, y, x y and x^2 - y^2, all from -1 to 1.
         hair: `(N, 3)` logarithm of the factor on hair and clothes.
         backdrop: `(N, 3)` logarithm of the factor on the background.
+        glasses: `(N, 12)` what they wear; see `glasses.draw_glasses`.
     """
 
     reshape: Tensor
@@ -50,6 +52,7 @@ class Variation:
     drift: Tensor
     hair: Tensor
     backdrop: Tensor
+    glasses: Tensor
 
     def __len__(self) -> int:
         return len(self.reshape)
@@ -75,6 +78,7 @@ def untouched(people: People, who: Tensor) -> Variation:
         drift=none(N, 3, 4),
         hair=none(N, 3),
         backdrop=none(N, 3),
+        glasses=no_glasses(N, people.light),
     )
 
 
@@ -127,6 +131,8 @@ def draw_variation(people: People, who: Tensor, generator: torch.Generator, *, s
     hair = (0.20 * normal(N, 1)).clamp(-0.4, 0.4) + (0.08 * normal(N, 1)).clamp(-0.2, 0.2) * warm
     backdrop = (0.25 * normal(N, 1)).clamp(-0.6, 0.5) + 0.08 * normal(N, 3)
     scale, both = strength, exposure + balance
+    glasses = draw_glasses(N, generator, device, share=min(1.0, strength) * SHARE)
+    glasses[:, 0] *= ~people.spectacled[who]  # nobody wears two
     return Variation(
         reshape=scale * reshape,
         lamp=_turned_light(people.lamp[who], normal(N, 3), uniform(N, 2), scale),
@@ -134,6 +140,7 @@ def draw_variation(people: People, who: Tensor, generator: torch.Generator, *, s
         drift=scale * (_DRIFT[0] * normal(N, 1, 4) + _DRIFT[1] * normal(N, 3, 4)),
         hair=scale * (hair + both),
         backdrop=scale * (backdrop + both),
+        glasses=glasses,
     )
 
 

@@ -149,6 +149,7 @@ def _toy_people(mesh: HeadMesh, N: int) -> People:
         yaw=torch.zeros(N),
         border=torch.zeros(N, 2),
         fit_error=torch.zeros(N),
+        spectacled=torch.zeros(N, dtype=torch.bool),
     )
 
 

@@ -92,7 +92,7 @@ def test_skin_is_told_from_hair_and_background() -> None:
     none = torch.zeros(1, 3)
     variation = Variation(
         reshape=torch.zeros(1, 4), lamp=torch.zeros(1, 9), skin=none - 0.3, drift=torch.zeros(1, 3, 4),
-        hair=none + 0.2, backdrop=none + 0.4,
+        hair=none + 0.2, backdrop=none + 0.4, glasses=torch.zeros(1, 12),
     )  # fmt: skip
     out = recolour(variation, image, torch.zeros(1, 16, 48, 2), person, opening, torch.full((1, 3), 0.6))
     ratio = (out / image)[0, 0, 8]
