@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import platformdirs
 import typer
 
 from portrait_anim.pipelines.options import AnimationOptions
@@ -29,6 +28,8 @@ _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 def default_home() -> Path:
     """Return the folder of cameos, grants, ledger and keys that is used when none is named."""
+    import platformdirs
+
     return platformdirs.user_data_path("portrait_anim")
 
 

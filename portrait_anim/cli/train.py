@@ -38,7 +38,7 @@ def train(
     ] = None,
     initial: Annotated[
         Path | None,
-        typer.Option("--from", help="Pipeline folder to start from, as weights/lite.", show_default="random weights"),
+        typer.Option("--from", help="Pipeline folder to start from, as weights/lite.", show_default="the recipe's"),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoints in --run.")] = True,
     device: Annotated[
@@ -79,7 +79,7 @@ def train(
 
     config = with_stage_limits(get_recipe(recipe), num_steps=steps, batch_size=batch_size)
     config = replace(
-        config, data=data, pack=pack, initial=initial, seed=seed, run=run or config.run,
+        config, data=data, pack=pack, initial=initial or config.initial, seed=seed, run=run or config.run,
         device=device or config.device, budget_minutes=budget_minutes or config.budget_minutes,
     )  # fmt: skip
     if dry_run:

@@ -1,4 +1,4 @@
-"""Learning curves as a picture: `python -m portrait_anim.training.curves RUN`; needs the extra `train`."""
+"""Learning curves as a picture: `python -m portrait_anim.training.curves RUN`; needs matplotlib."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def plot(run: Path) -> Path:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError(
-            "expected matplotlib to draw curves, got none; install portrait-anim[train]"
-        ) from error
+        raise InputError("expected matplotlib to draw curves, got none; pip install matplotlib") from error
     stages = list(dict.fromkeys(str(row["stage"]) for row in rows if row.get("stage")))
     panels = {stage: _series([row for row in rows if row["stage"] == stage]) for stage in stages}
     width = max(len(series) for series in panels.values())

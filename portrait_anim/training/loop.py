@@ -104,27 +104,33 @@ def run_stage(job: StageJob) -> bool:
     journal.rewind(state.step)
     if state.step == 0:
         measure(job, journal)
-    done = False
-    while not done:
-        try:
-            done = _steps(job, journal)
-            break
-        except torch.cuda.OutOfMemoryError:
-            group = job.kind.group
-            smaller = state.batch_size // 2 // group * group
-            if smaller < group:
-                raise
-            logger.warning("out of memory at step %d: batches of %d from here on", state.step, smaller)
-            state.batch_size = smaller
-            state.optimizer.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
+    done = _steps_that_fit(job, journal)
     journal.flush()
     if done:
         measure(job, journal)
+        if job.on_progress and job.crew.is_main:
+            job.on_progress(_progress(job, 1.0))
     if job.crew.is_main:
         state.save(job.config.run, done=done)
     job.crew.wait()
     return done
+
+
+def _steps_that_fit(job: StageJob, journal: Journal) -> bool:
+    """Steps with smaller batches each time the device runs out of memory; see `_steps`."""
+    state, group = job.state, job.kind.group
+    while True:
+        try:
+            return _steps(job, journal)
+        except torch.cuda.OutOfMemoryError:
+            smaller = state.batch_size // 2 // group * group
+            if smaller < group or job.crew.world > 1:
+                raise
+            logger.warning("out of memory at step %d: batches of %d from here on", state.step, smaller)
+        # only now, without the exception that holds on to them, can the tensors go
+        state.batch_size = smaller
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
 
 
 def _steps(job: StageJob, journal: Journal) -> bool:
@@ -135,7 +141,7 @@ def _steps(job: StageJob, journal: Journal) -> bool:
         generator if job.crew.world == 1
         else RankDraws(generator=generator, rank=job.crew.rank, world=job.crew.world)
     )  # fmt: skip
-    last, result = time.monotonic(), None
+    last = time.monotonic()
     stream = job.source.batches(state.batch_size, state.step)
     while True:
         share = _share(job)
@@ -220,8 +226,8 @@ def _average(state: TrainState, decay: float, crew: Crew) -> None:
         crew.mean_(nets.buffers())
         pairs = [(m, v) for m, v in zip(averaged.parameters(), nets.parameters(), strict=True) if v.requires_grad]
         torch._foreach_lerp_([m for m, _ in pairs], [v for _, v in pairs], 1 - decay)
-        for kept, counted in zip(averaged.buffers(), nets.buffers(), strict=True):
-            kept.copy_(counted)
+        if buffers := list(averaged.buffers()):
+            torch._foreach_copy_(buffers, list(nets.buffers()))
 
 
 def _progress(job: StageJob, share: float) -> TrainProgress:

@@ -41,6 +41,8 @@ class Crew:
         if self.world == 1:
             return
         found = [t for t in tensors if t.is_floating_point()]
+        if not found:
+            return
         flat = torch.cat([t.detach().float().flatten() for t in found])
         mean = self.accelerator.reduce(flat, reduction="mean")
         for tensor, part in zip(found, mean.split([t.numel() for t in found]), strict=True):
@@ -62,7 +64,6 @@ class Crew:
         """Leave the group of processes."""
         if self.world > 1:
             self.accelerator.end_training()
-            torch.distributed.destroy_process_group()
 
 
 def open_crew(device: str) -> Crew:

@@ -10,6 +10,7 @@ from typing import Final
 
 from portrait_anim.errors import InputError
 from portrait_anim.training.stages import DATA_KINDS, stage_spec
+from portrait_anim.weights import weights_dir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +110,7 @@ def gpu() -> TrainConfig:
             StageConfig(stage="distill", share=2.0, batch_size=96, learning_rate=2e-4, ema_decay=0.995),
         ),
         run=Path("runs/gpu"),
+        initial=weights_dir() / "lite",
         device="cuda",
         budget_minutes=25.0,
         finish_share=1.5,
@@ -134,6 +136,7 @@ def cpu() -> TrainConfig:
             StageConfig(stage="distill", share=1.5, batch_size=8, learning_rate=3e-4),
         ),
         run=Path("runs/cpu"),
+        initial=weights_dir() / "lite",
         budget_minutes=480.0,
         finish_share=0.5,
         measure_every_s=900.0,

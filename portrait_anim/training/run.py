@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -127,27 +128,27 @@ def train(
         InputError: If data, device or starting weights are not there.
         ModelError: If a checkpoint does not fit or is damaged.
     """
-    crew = open_crew(config.device)
-    config = _settle(config, crew)
-    clock = _Clock(config, crew, resume=resume, stop_after_minutes=stop_after_minutes, should_stop=should_stop)
-    materials = Materials(
-        device=crew.device, seed=config.seed, data=config.data, pack=config.pack, reuse=config.reuse,
-        chunk_batches=config.chunk_batches, render_batch=config.render_batch, rank=crew.rank, world=crew.world,
-    )  # fmt: skip
-    names = [stage.stage for stage in config.stages]
-    if not resume and crew.is_main:
-        for name in names:
-            shutil.rmtree(config.run / name, ignore_errors=True)
-    crew.wait()
-    for number, stage in enumerate(config.stages):
-        if _facts(config, stage).get("done"):
-            continue
-        if not _train_stage(config, number, crew, materials, clock, on_progress):
-            return TrainOutcome(finished=False, stage=stage.stage)
-    exported = None
-    if crew.is_main and export_to is not None:
-        exported = _finish(config, names, materials, export_to, crew.device)
-    return TrainOutcome(finished=True, stage=names[-1], exported=exported)
+    with closing(open_crew(config.device)) as crew:
+        config = _settle(config, crew)
+        clock = _Clock(config, resume=resume, stop_after_minutes=stop_after_minutes, should_stop=should_stop)
+        materials = Materials(
+            device=crew.device, seed=config.seed, data=config.data, pack=config.pack, reuse=config.reuse,
+            chunk_batches=config.chunk_batches, render_batch=config.render_batch, rank=crew.rank, world=crew.world,
+        )  # fmt: skip
+        names = [stage.stage for stage in config.stages]
+        if not resume and crew.is_main:
+            for name in names:
+                shutil.rmtree(config.run / name, ignore_errors=True)
+        crew.wait()
+        for number, stage in enumerate(config.stages):
+            if _facts(config, stage).get("done"):
+                continue
+            if not _train_stage(config, number, crew, materials, clock, on_progress):
+                return TrainOutcome(finished=False, stage=stage.stage)
+        exported = None
+        if crew.is_main and export_to is not None:
+            exported = _finish(config, names, materials, export_to, crew.device)
+        return TrainOutcome(finished=True, stage=names[-1], exported=exported)
 
 
 def _facts(config: TrainConfig, stage: StageConfig) -> dict[str, Any]:
@@ -160,9 +161,8 @@ class _Clock:
     """Shares the time of a run among its stages; what a stage leaves over goes to those behind it."""
 
     def __init__(
-        self, config: TrainConfig, crew: Crew, *, resume: bool, stop_after_minutes: float | None,
-        should_stop: Callable[[], bool],
-    ) -> None:  # fmt: skip
+        self, config: TrainConfig, *, resume: bool, stop_after_minutes: float | None, should_stop: Callable[[], bool]
+    ) -> None:
         self.started = time.monotonic()
         self.spent_before = sum(float(_facts(config, s).get("seconds", 0)) for s in config.stages if resume)
         self.config = config

@@ -87,13 +87,16 @@ class PackStream:
         """Batches of `size` samples from batch number `start` on; resuming renders up to `reuse` chunks anew."""
         per_turn = self.chunk_batches * self.reuse
         turn, first = divmod(start, per_turn)
-        held = [self.chunk(turn - age, size * self.chunk_batches) for age in range(self.reuse - 1, 0, -1)]
+        count = size * self.chunk_batches
+        pool: Batch = {}
+        for age in range(self.reuse - 1, 0, -1):
+            pool = _joined(pool, self.chunk(turn - age, count))
         while True:
-            held.append(self.chunk(turn, size * self.chunk_batches))
+            pool = _joined(pool, self.chunk(turn, count))
             for indices in self._order(turn, size)[first:]:
                 index = indices.to(self.renderer.device)
-                yield {k: torch.cat([chunk[k] for chunk in held])[index] for k in held[0]}
-            del held[0]
+                yield {k: v[index] for k, v in pool.items()}
+            pool = {k: v[count:] for k, v in pool.items()}
             turn, first = turn + 1, 0
 
     def chunk(self, number: int, count: int) -> Batch:
@@ -184,6 +187,10 @@ class Materials:
             renderer=Renderer(self.cast, split=split), kind=kind, seed=seed, reuse=self.reuse,
             chunk_batches=self.chunk_batches, render_batch=self.render_batch, rank=self.rank,
         )  # fmt: skip
+
+
+def _joined(pool: Batch, new: Batch) -> Batch:
+    return {k: torch.cat([pool[k], v]) if k in pool else v for k, v in new.items()}
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
