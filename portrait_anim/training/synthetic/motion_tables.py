@@ -39,6 +39,18 @@ EMOTIONS: Final[Mapping[str, Shape]] = MappingProxyType(
         },
         "surprise": {"browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.8, "jawOpen": 0.55, "mouthFunnel": 0.25},
         "sadness": {"browInnerUp": 0.8, "mouthFrown": 0.8, "mouthShrugLower": 0.5, "eyeSquint": 0.2, "mouthPress": 0.2},
+        "scream": {
+            "browInnerUp": 0.9, "browOuterUp": 0.5, "eyeWide": 0.9, "jawOpen": 0.95, "mouthStretch": 0.6,
+            "mouthLowerDown": 0.4, "mouthUpperUp": 0.3,
+        },
+        "crying": {
+            "browInnerUp": 0.9, "browDown": 0.4, "eyeSquint": 0.6, "cheekSquint": 0.6, "mouthFrown": 0.7,
+            "mouthStretch": 0.5, "mouthUpperUp": 0.35, "mouthLowerDown": 0.3, "jawOpen": 0.35,
+        },
+        "retching": {
+            "noseSneer": 1.0, "mouthUpperUp": 0.9, "browDown": 0.8, "eyeSquint": 0.6, "cheekSquint": 0.5,
+            "jawOpen": 0.45, "mouthLowerDown": 0.5,
+        },
         "doubt": {"mouthPress": 0.5, "mouthLeft": 0.4, "browOuterUp_L": 0.7, "browDown_R": 0.4, "mouthDimple_L": 0.4},
         "puff": {"cheekPuff": 0.9, "mouthPress": 0.4, "mouthClose": 0.1},
     }

@@ -228,7 +228,7 @@ def _assemble(
         visible=_to_uint8(F.avg_pool2d(visible, 2)),
         forward=_half(renderer.window.to_grid(forward)).half(),
         forward_trust=_to_uint8(F.avg_pool2d(from_view.trusted, 2)),
-        points=_half(_points(renderer, who, motion.rows(index), row[:B] < 0))[:, :, ::2, ::2].half(),
+        points=_points(renderer, who, motion.rows(index), row[:B] < 0).permute(0, 3, 1, 2).half(),
         expr_src=source.expr,
         expr_drv=driver.expr,
         head_src=source.head,
@@ -276,12 +276,17 @@ def _choose_driver(renderer: Renderer, pool: Tensor, who: Tensor, yaw: Tensor, g
 
 
 def _points(renderer: Renderer, who: Tensor, motion: Motion, is_photo: Tensor) -> Tensor:
-    """Camera xyz, canonical xyz and mask of the face in each picture, `(B, S, S, 7)`."""
-    mesh, S = renderer.cast.mesh, renderer.size_px
+    """Camera xyz, canonical xyz and mask of the face in each picture, `(B, S/4, S/4, 7)`.
+
+    They belong to the middle of the upper left 2 x 2 of every 4 x 4 pixels: pixel (2i, 2j) of a picture of half the
+    size.
+    """
+    mesh, Q = renderer.cast.mesh, renderer.size_px // 4
     posed = pose_head(mesh, renderer.cast.people, who, motion).vertices
     X = torch.where(is_photo[:, None, None], renderer.cast.people.vertices[who], posed)
-    xy = renderer.window.to_pixels(camera.project(X), S)
-    ids, equations = rasterize(xy, -X[..., 2], mesh.tris, (S, S), plane=mesh.plane, planes=2)
+    xy = renderer.window.to_pixels(camera.project(X), renderer.size_px)
+    xy = (xy + 1) / 4  # pixel q of the quarter has its centre at 4 q + 1 of the picture
+    ids, equations = rasterize(xy, -X[..., 2], mesh.tris, (Q, Q), plane=mesh.plane, planes=2)
     canonical = mesh.neutral.expand(len(who), -1, -1)
     values = torch.cat([X, canonical, torch.ones_like(X[..., :1])], -1)
     return interpolate(values, ids[:, 0], equations, mesh.tris)

@@ -50,7 +50,8 @@ class MotionSequences:
         brows = torch.maximum(brows, self._passing(s.actions(g, s.brow_actions, B), 0.6, T, g))
         talk = speech * talking * (1 - 0.7 * mouth.amax(-1, keepdim=True))
         expr = (torch.maximum(torch.maximum(mood, talk), mouth) + brows) * s.asymmetry(g, B)[:, None]
-        expr = s.set_blink(expr.clamp(0, 1), self.blinks(B, T, g)[..., None].expand(-1, -1, 2))
+        uneven = 1 - 0.08 * s.rand(g, B, 1, 2) * (s.rand(g, B, 1, 2) < 0.5)  # one lid may stay behind a little
+        expr = s.set_blink(expr.clamp(0, 1), self.blinks(B, T, g)[..., None] * uneven)
         head = smooth(g, B, T, 3, 15 * unit, 50 * unit) * s.vector(8.0, 4.0, 4.0)
         head = head + smooth(g, B, T, 3, 4 * unit, 9 * unit) * s.vector(1.0, 1.2, 0.7) * talking
         time_s = torch.arange(T, device=s.device) / self.fps
@@ -96,15 +97,20 @@ class MotionSequences:
         return torch.lerp(take(k), take(k + 1), _ease(phase))
 
     def blinks(self, B: int, T: int, g: torch.Generator) -> Tensor:
-        """Lid closure `(B, T)`: a blink every 2 to 6 s lasting 100 to 300 ms, closing faster than opening."""
+        """Lid closure `(B, T)`: a blink every 2 to 6 s lasting 100 to 300 ms, closing faster than opening.
+
+        One in six is not complete, and one in eight is followed by another at once.
+        """
         s = self.statistics
-        keys = int(T / self.fps / 2) + 3
+        keys = int(T / self.fps / 1.5) + 3
         gap = 2 + 4 * s.rand(g, B, keys)
+        gap = torch.where(s.rand(g, B, keys) < 0.125, 0.45, gap)
         gap[:, 0] *= s.rand(g, B)
         at = gap.cumsum(1)[:, :, None]
         length = (0.10 + 0.20 * s.rand(g, B, keys))[:, :, None]
         phase = (torch.arange(T, device=s.device) / self.fps - at) / length  # (B, keys, T)
-        return blink_shape(phase).amax(1)
+        depth = torch.where(s.rand(g, B, keys, 1) < 1 / 6, 0.55 + 0.3 * s.rand(g, B, keys, 1), 1.0)
+        return (blink_shape(phase) * depth).amax(1)
 
     def saccades(self, B: int, T: int, g: torch.Generator) -> Tensor:
         """Gaze `(B, T, 2)` [deg]: fixations of 0.3 to 2 s, jumps, a little drift."""

@@ -136,3 +136,55 @@ def test_mirrored_actions_use_the_other_side(expression_names: tuple[str, ...]) 
     assert torch.equal(left, drawn[:, expression_names.index("noseSneer_L")])
     assert torch.equal(~left, drawn[:, expression_names.index("mouthRight")])
     assert 0.4 < left.float().mean() < 0.6
+
+
+def test_strong_emotion_is_drawn_with_closed_and_with_open_mouth(statistics: MotionStatistics) -> None:
+    expr = statistics.expression(MANY, generator(11))
+    k = statistics.names.index
+    strong = {
+        "joy": expr[:, k("mouthSmile_L")] > 0.75,
+        "anger": (expr[:, k("browDown_L")] > 0.75) & (expr[:, k("noseSneer_L")] > 0.3),
+        "fear": (expr[:, k("eyeWide_L")] > 0.6) & (expr[:, k("browInnerUp_L")] > 0.6),
+        "disgust": (expr[:, k("noseSneer_L")] > 0.7) & (expr[:, k("mouthUpperUp_L")] > 0.4),
+        "sadness": (expr[:, k("mouthFrown_L")] > 0.5) & (expr[:, k("browInnerUp_L")] > 0.5),
+        "surprise": (expr[:, k("browOuterUp_L")] > 0.6) & (expr[:, k("jawOpen")] > 0.4),
+    }
+    assert {name: bool(m.float().mean() > 0.004) for name, m in strong.items()} == dict.fromkeys(strong, True)
+    wide_open = expr[:, k("jawOpen")] > 0.6
+    assert 0.01 < (wide_open & (expr[:, k("mouthStretch_L")] > 0.3)).float().mean() < 0.1
+    assert (expr > 0.3).float().mean(1).max() < 0.6  # nobody moves everything at once
+
+
+def test_blinks_have_natural_lengths_and_depths(statistics: MotionStatistics) -> None:
+    fps = 100.0
+    lids = MotionSequences(statistics, fps=fps).blinks(40, round(60 * fps), generator(12))
+    closed = lids > 0.5
+    starts = (closed[:, 1:] & ~closed[:, :-1]).sum()
+    half_width_s = closed.sum() / fps / starts
+    assert 0.05 < half_width_s < 0.2
+    peaks = (lids[:, 1:-1] > 0.3) & (lids[:, 1:-1] >= lids[:, :-2]) & (lids[:, 1:-1] > lids[:, 2:])
+    depth = lids[:, 1:-1][peaks]
+    assert 0.08 < (depth < 0.9).float().mean() < 0.3
+    assert (depth > 0.95).float().mean() > 0.6
+    times = [row.nonzero()[:, 0] / fps for row in peaks]
+    gaps = torch.cat([t.diff() for t in times])
+    assert 2.5 < gaps.mean() < 5
+    assert 0.05 < (gaps < 0.7).float().mean() < 0.25  # double blinks
+
+
+def test_curves_of_expression_are_smooth_sparse_and_uneven(statistics: MotionStatistics) -> None:
+    curves = MotionSequences(statistics, fps=25.0).sample(24, 25 * 12, generator(13))
+    k = statistics.names.index
+    lids = [k("eyeBlink_L"), k("eyeBlink_R")]
+    rest = [i for i in range(53) if i not in lids and not statistics.names[i].startswith(("eyeWide", "eyeSquint"))]
+    speed = curves.expr[..., rest].diff(dim=1).abs()
+    assert speed.max() < 0.45  # per frame of 40 ms: a mouth opens in no less than 0.1 s
+    assert speed.mean() > 0.002
+    turns = curves.expr[..., rest].diff(n=2, dim=1).abs().mean() / speed.mean()
+    assert turns < 0.7  # white noise would give 1.7
+    assert 2 < (curves.expr > 0.1).float().sum(-1).mean() < 14
+    left, right = curves.expr[..., k("mouthSmile_L")], curves.expr[..., k("mouthSmile_R")]
+    assert 0.8 < torch.corrcoef(torch.stack([left.flatten(), right.flatten()]))[0, 1] < 0.999
+    assert (left - right).abs().max() > 0.1
+    assert (curves.expr[..., lids[0]] - curves.expr[..., lids[1]]).abs().max() > 0.02
+    assert curves.expr[..., k("jawOpen")].amax(1).max() > 0.6
