@@ -40,7 +40,7 @@ def paint_eyes(
         part: `(B, R, R)` int8 mesh part per pixel.
         pixels: `(R, R, 2)` pixel centres [photo units].
         colour: `(B, 3, R, R)` colours, written where an eye is.
-        attributes: `(B, R, R, 9)`; the first three channels (position in the photo, trust) are written there.
+        attributes: `(B, R, R, 11)`; the first three channels (position in the photo, trust) are written there.
     """
     b, y, x = cell = ((part == EYE_LEFT) | (part == EYE_RIGHT)).nonzero(as_tuple=True)
     if len(b) == 0:

@@ -19,7 +19,8 @@ from portrait_anim.training.synthetic.raster import interpolate, rasterize
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures, colours
 
-NUM_ATTRIBUTES = 9  # source x, source y, trust in the photo, fill r, g, b, light, alpha, distance from the lash line
+# source x, y, trust in the photo, fill r, g, b, light, alpha, distance from the lash line, x, y on the average head
+NUM_ATTRIBUTES = 11
 
 
 def invert_grid(
@@ -97,8 +98,8 @@ def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead
         head: Posed heads.
 
     Returns:
-        `(B, V, 9)`: position in the photograph (x, y), trust in it, fill colour times (1 - trust), relighting factor,
-        alpha of the face layer, distance from the lash line.
+        `(B, V, 11)`: position in the photograph (x, y), trust in it, fill colour times (1 - trust), relighting factor,
+        alpha of the face layer, distance from the lash line, x and y on the average head [cm].
     """
     weights = mesh.weights
     normals, light = vertex_normals(head.vertices, mesh.normal_tris), people.light[who]
@@ -113,9 +114,10 @@ def skin_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead
     ratio = ratio * torch.lerp(torch.ones_like(ratio), other_light, weights["alpha"])
     visible = (people.visible[who] * (1 - painted))[..., None]
     lash = lash_distance(mesh.lids, head.blink)[..., None]
+    average = mesh.neutral[:, :2].expand(len(who), -1, -1)
     alpha = weights["alpha"].expand(len(who), -1)[..., None]
     source = camera.project(people.vertices[who])
-    return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha, lash], -1)
+    return torch.cat([source, visible, people.fill[who] * (1 - visible), ratio[..., None], alpha, lash, average], -1)
 
 
 def inner_attributes(people: People, who: Tensor) -> Tensor:
@@ -126,8 +128,10 @@ def inner_attributes(people: People, who: Tensor) -> Tensor:
     """
     trust = people.teeth[who][..., None]
     one = torch.ones_like(trust)
-    far = one * FAR_FROM_LASHES
-    return torch.cat([camera.project(people.vertices[who]), trust, trust.expand(-1, -1, 3) * 0, one, one, far], -1)
+    far, nowhere = one * FAR_FROM_LASHES, torch.zeros_like(trust).expand(-1, -1, 2)
+    return torch.cat(
+        [camera.project(people.vertices[who]), trust, trust.expand(-1, -1, 3) * 0, one, one, far, nowhere], -1
+    )
 
 
 def mouth_values(mesh: HeadMesh, people: People, who: Tensor, head: PosedHead) -> Tensor:

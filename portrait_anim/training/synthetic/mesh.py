@@ -14,6 +14,7 @@ from torch import Tensor
 from portrait_anim.training.synthetic.lids import LidMap, map_lids
 from portrait_anim.training.synthetic.mouth import ToothMap, map_teeth
 from portrait_anim.training.synthetic.pack import Pack
+from portrait_anim.training.synthetic.wrinkles import FoldMap, map_folds
 
 SKIN: Final = 0
 SOCKET: Final = 2  # parts of the mesh, as the pack numbers them
@@ -60,6 +61,7 @@ class HeadMesh:
         chin: Mean chin point `(3,)`, its identity shapes `(K, 3)` and expression shapes `(E, 3)`.
         inner: Colours of the mouth interior.
         lids: Where the eyelids are.
+        folds: Where expressions fold the skin.
     """
 
     neutral: Tensor
@@ -78,6 +80,7 @@ class HeadMesh:
     chin: tuple[Tensor, Tensor, Tensor]
     inner: InnerMouth
     lids: LidMap
+    folds: FoldMap
 
     def expression_index(self, name: str) -> int:
         """Number of a named expression coefficient."""
@@ -124,6 +127,7 @@ def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
     )
     skin_vertices = torch.unique(tris[part == SKIN])
     eyes = (torch.unique(tris[part == EYE_LEFT]), torch.unique(tris[part == EYE_RIGHT]))
+    names = tuple(str(n) for n in pack.arrays["expr_names"])
     return HeadMesh(
         neutral=neutral,
         centre=pack.tensor("centre", device),
@@ -133,7 +137,7 @@ def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
         normal_tris=tris[(plane == 0) | (part >= GUMS)],
         identity_basis=basis("identity"),
         expression_basis=basis("expression"),
-        expression_names=tuple(str(n) for n in pack.arrays["expr_names"]),
+        expression_names=names,
         weights=weights,
         skin_vertices=skin_vertices,
         lips=pack.tensor("lips", device, dtype=torch.long),
@@ -141,4 +145,5 @@ def load_mesh(pack: Pack, device: torch.device) -> HeadMesh:
         chin=(pack.tensor("chin", device), chin_identity, chin_expression),
         inner=_inner_mouth(neutral, tris, part, weights["upper"]),
         lids=map_lids(neutral, skin_vertices, eyes),
+        folds=map_folds(names, device),
     )

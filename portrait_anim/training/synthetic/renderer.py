@@ -39,6 +39,7 @@ from portrait_anim.training.synthetic.raster import interpolate, interpolate_at,
 from portrait_anim.training.synthetic.shading import box_blur, soften_seams
 from portrait_anim.training.synthetic.textures import colours
 from portrait_anim.training.synthetic.variation import Variation, recolour, vary
+from portrait_anim.training.synthetic.wrinkles import fold_depth, fold_shade
 from portrait_anim.types import PathLike
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class Renderer:
     def _paint_face(
         self, who: Tensor, motion: Motion, head: PosedHead, ids: Tensor, equations: Tensor, part: Tensor, look: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour `(B, 3, R, R)`, alpha `(B, 1, R, R)` and attributes `(B, R, R, 9)` of the face layer."""
+        """Colour `(B, 3, R, R)`, alpha `(B, 1, R, R)` and attributes `(B, R, R, 11)` of the face layer."""
         mesh, people, textures = self.cast.mesh, self.cast.people, self.cast.textures
         mouth = part == SOCKET
         eyes = (part == EYE_LEFT) | (part == EYE_RIGHT)
@@ -262,8 +263,10 @@ class Renderer:
         values = interpolate_at(
             layers.mouth_values(mesh, people, who, head), deep[cell], (row, y, x), equations, mesh.tris
         )
-        trust, fill, light, alpha, lash = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1, 1], dim=1)
+        trust, fill, light, alpha, lash, place = torch.split(a[..., 2:].permute(0, 3, 1, 2), [1, 3, 1, 1, 1, 2], dim=1)
         shade = torch.where(ids[:, :1] >= 0, lash_shade(lash), 1.0)
+        change = motion.expr - people.expression[who]
+        light = light * fold_shade(mesh.folds, change, fold_depth(people.number[who]), place)
         photo = colours(textures.photo, self.cast.pictures_of(who))
         colour = torch.addcmul(fill, camera.look_up(photo, a[..., :2]), trust) * (light * shade)
         flesh = shade_mouth(values, look[row], people.mouth_light[who][row], people.enamel[who][row])

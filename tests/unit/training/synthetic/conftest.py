@@ -16,6 +16,7 @@ from portrait_anim.training.synthetic.pack import Pack, read_pack
 from portrait_anim.training.synthetic.people import Cast, People
 from portrait_anim.training.synthetic.shading import luminance, vertex_normals
 from portrait_anim.training.synthetic.textures import Textures
+from portrait_anim.training.synthetic.wrinkles import map_folds
 
 SHARED = Path(__file__).parents[4] / ".." / "shared" / "data"
 PACK = SHARED / "pack" / "omi_pack.npz"
@@ -96,6 +97,7 @@ def _toy_mesh(side: int = 17) -> HeadMesh:
         chin=(torch.tensor([0.0, -9.0, 3.0]), torch.zeros(4, 3), torch.zeros(len(EXPRESSIONS), 3)),
         inner=InnerMouth(is_tooth=is_tooth, is_gum=zero, teeth=map_teeth(vertices, inner_tris, zero)),
         lids=_no_lids(V),
+        folds=map_folds(EXPRESSIONS, torch.device("cpu")),
     )  # fmt: skip
 
 
