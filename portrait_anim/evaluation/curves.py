@@ -145,8 +145,8 @@ def prepare_clip(
     Raises:
         InputError: If the clip cannot be used.
     """
-    digest = digest_of(SCHEMA, file_sha256(clip.path), seconds, face)
-    stamp = digest_of(digest, weights_digest)
+    digest = digest_of(file_sha256(clip.path), seconds, face)
+    stamp = digest_of(SCHEMA, digest, weights_digest)
     motion_path, kept = folder / f"{clip.name}.motion.safetensors", folder / f"{clip.name}.face.npz"
     known = _read_kept(kept, stamp) if motion_path.is_file() else None
     if known is None:

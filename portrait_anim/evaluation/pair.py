@@ -23,6 +23,7 @@ from portrait_anim.evaluation.signals import measure_signals
 from portrait_anim.face.identity import IdentityEncoder, load_identity_encoder
 from portrait_anim.media.image import write_image
 from portrait_anim.types import ProgressCallback
+from portrait_anim.weights import file_sha256
 
 if TYPE_CHECKING:
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
@@ -47,16 +48,39 @@ class PairTask:
     weights_digest: str
 
     @property
-    def digest(self) -> str:
-        """Of everything that the result depends on."""
+    def render_digest(self) -> str:
+        """Of everything that the video depends on."""
         return digest_of(
-            SCHEMA, self.declared.digest, self.clip.digest, self.weights_digest, self.request.options,
-            self.request.profile, self.request.arcface is not None,
-        )  # fmt: skip
+            self.declared.digest, self.clip.digest, self.weights_digest, self.request.options, self.request.profile
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of everything that the figures depend on."""
+        return digest_of(SCHEMA, self.render_digest, self.request.arcface is not None)
 
     def path(self, ending: str) -> Path:
         """A file of this pair."""
         return self.request.out / "pairs" / f"{self.portrait.name}__{self.clip.name}{ending}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptRender:
+    """What is noted beside a video, so that it can be measured again without being rendered again.
+
+    Attributes:
+        digest: Of everything that it depends on.
+        sha256: Of the video.
+        num_frames: Its frames.
+        fps: Frame rate [1/s].
+        render_s: What rendering took [s per frame].
+    """
+
+    digest: str
+    sha256: str
+    num_frames: int
+    fps: float
+    render_s: float
 
 
 class PairWorker:
@@ -104,28 +128,36 @@ class PairWorker:
         write_json(task.path(".json"), result)
         return result
 
-    def _measure(self, task: PairTask, on_progress: ProgressCallback | None) -> PairResult:
-        options, clip, video = task.request.options, task.clip, task.path(".mp4")
-        pipeline = self.pipeline()
+    def _render(self, task: PairTask, on_progress: ProgressCallback | None) -> KeptRender:
+        pipeline, video = self.pipeline(), task.path(".mp4")
         start = time.perf_counter()
-        rendered = studio.animate(
-            task.portrait.path, clip.motion, cameo=task.declared.cameo_id, output=video, home=task.request.home,
-            options=options, grantee=task.request.grantee, purpose=PURPOSE, context=CONTEXT, audio="none",
+        result = studio.animate(
+            task.portrait.path, task.clip.motion, cameo=task.declared.cameo_id, output=video, home=task.request.home,
+            options=task.request.options, grantee=task.request.grantee, purpose=PURPOSE, context=CONTEXT, audio="none",
             profile=task.request.profile, pipeline=pipeline, on_progress=on_progress,
         )  # fmt: skip
-        render_s = time.perf_counter() - start
+        render = KeptRender(
+            digest=task.render_digest, sha256=result.sha256, num_frames=result.num_frames, fps=float(result.fps),
+            render_s=(time.perf_counter() - start) / result.num_frames,
+        )  # fmt: skip
+        write_json(task.path(".render.json"), render)
+        return render
+
+    def _measure(self, task: PairTask, on_progress: ProgressCallback | None) -> PairResult:
+        options, clip, video = task.request.options, task.clip, task.path(".mp4")
+        rendered = known_render(task) or self._render(task, on_progress)
         start = time.perf_counter()
         view = view_portrait(task.portrait.path, options.size_px, options.face, self.encoders)
         measured = measure_output(video, view, self.encoders)
         driver, output = measure_signals(clip.curves.points.astype(float)), visible_signals(measured)
-        fps = float(rendered.fps)
+        fps = rendered.fps
         scores = score_signals(driver, output, fps)
         worst = worst_frames(driver, output, scores, measured)
         write_image(task.path(".sheet.jpg"), pair_sheet(clip, video, view.crop, worst))
         plot_signals(task.path(".signals.png"), driver, output, scores, fps)
         evaluation_s = time.perf_counter() - start
         figures = figures_of(clip.curves, measured, scores)
-        figures["seconds_per_frame"] = render_s / rendered.num_frames + clip.motion_s
+        figures["seconds_per_frame"] = rendered.render_s + clip.motion_s
         figures["evaluation_s"] = evaluation_s / rendered.num_frames
         return PairResult(
             portrait=task.portrait.name, clip=clip.name, digest=task.digest, num_frames=rendered.num_frames, fps=fps,
@@ -143,6 +175,18 @@ def known_result(task: PairTask) -> PairResult | None:
         return PairResult.from_dict(data)
     except (TypeError, ValueError):
         return None
+
+
+def known_render(task: PairTask) -> KeptRender | None:
+    """What an earlier run rendered from the same inputs, weights and options, if the video is unchanged."""
+    data, video = read_json(task.path(".render.json")), task.path(".mp4")
+    if not isinstance(data, dict) or data.get("digest") != task.render_digest or not video.is_file():
+        return None
+    try:
+        render = KeptRender(**data)
+    except TypeError:
+        return None
+    return render if file_sha256(video) == render.sha256 else None
 
 
 def not_usable(portrait: str, clip: str, error: Exception) -> PairResult:

@@ -20,8 +20,8 @@ from portrait_anim.weights import samples_dir
 def _evaluate(folder: Path, *more: str) -> object:
     arguments = [
         "evaluate", "--portraits", str(folder / "portraits"), "--clips", str(folder / "clips"),
-        "--out", str(folder / "report"), "--home", str(folder / "home"), "--size", "128", "--steps", "1",
-        "--seconds", "0.6", *more,
+        "--out", str(folder / "report"), "--home", str(folder / "home"), "--steps", "1",
+        "--seconds", "0.5", *more,
     ]  # fmt: skip
     return CliRunner().invoke(app, arguments)
 
@@ -81,6 +81,12 @@ def test_a_report_is_written_resumed_and_honest_about_what_cannot_be_used(folder
         assert [grant.purpose for grant in grants] == ["evaluation"]
 
     before = video.stat().st_mtime_ns
+    (folder / "report" / "pairs" / "actor__talk.json").write_text("{}", encoding="utf-8")
+    measured_again = _evaluate(folder)
+    assert measured_again.exit_code == 0
+    assert "0 from an earlier run" in measured_again.stderr
+    assert video.stat().st_mtime_ns == before
+
     again = _evaluate(folder)
     assert again.exit_code == 0
     assert "1 from an earlier run" in again.stderr
