@@ -90,7 +90,8 @@ def _distance(points: Tensor, line: Tensor) -> Tensor:
     start, piece = line[:-1], line[1:] - line[:-1]
     offset = points[:, None] - start  # (V, n - 1, 2)
     along = ((offset * piece).sum(-1) / (piece * piece).sum(-1)).clamp(0, 1)
-    return (offset - along[..., None] * piece).norm(dim=-1).amin(1)
+    nearest: Tensor = (offset - along[..., None] * piece).norm(dim=-1).amin(1)
+    return nearest
 
 
 def fold_shade(folds: FoldMap, change: Tensor, depth: Tensor, place: Tensor) -> Tensor:
