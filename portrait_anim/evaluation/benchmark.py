@@ -81,7 +81,7 @@ def measure(portrait: Path, clip: Path, batch: int = 4) -> list[tuple[str, float
         noise = torch.zeros(1, 3, 256, 256)
         for steps in (1, 2, 4):
             options = AnimationOptions(num_steps=steps)
-            denoise = lambda: pipeline._denoise(prepared.low, features, field, tokens, noise, options)  # noqa: B023, E731
+            denoise = lambda: pipeline.denoise(prepared, features, field, tokens, noise, options)  # noqa: B023, E731
             rows.append((f"denoiser, {steps} steps", gflop(denoise) / batch, seconds(denoise) / batch))
     return rows
 

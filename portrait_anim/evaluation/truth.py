@@ -205,7 +205,8 @@ def _render(
     import torch
 
     from portrait_anim.media.image import from_tensor
-    from portrait_anim.models.lite.warp import HeadMotion, enlarge, show
+    from portrait_anim.models.lite.composite import enlarge, show
+    from portrait_anim.models.lite.warp import HeadMotion
     from portrait_anim.pipelines.motion import camera_to_image
 
     frames = [Frame(image=image, time_s=k * _PAUSE_S, index=k) for k, image in enumerate((before, after))]
@@ -229,7 +230,7 @@ def _render(
         generator = torch.Generator("cpu").manual_seed(options.seed)
         noise = torch.randn(1, 3, options.size_px, options.size_px, generator=generator).to(device)
         tokens = torch.stack([latent, source], 1)
-        full, _ = pipeline._denoise(prepared.low, prepared.features, field, tokens, noise, options)
+        full, _ = pipeline.denoise(prepared, prepared.features, field, tokens, noise, options)
         pictures = [from_tensor((x.clamp(-1, 1) + 1) / 2)[0] for x in (show(prepared.low, field), full)]
         flow = (enlarge(field.flow, options.size_px)[0].permute(1, 2, 0).cpu().numpy() + 1) * (options.size_px / 2)
     return np.asarray(flow, dtype=np.float32), pictures[0], pictures[1]

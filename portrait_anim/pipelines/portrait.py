@@ -24,10 +24,11 @@ from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.face.track import TrackedFrame, track
 from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
 from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
+from portrait_anim.models.lite.composite import backdrop, behind_head, keep_interior, show, warp
 from portrait_anim.models.lite.geometry import euler_to_matrix
 from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
-from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput, keep_interior, show, warp
+from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput
 from portrait_anim.pipelines.motion import (
     STATUS,
     MotionSequence,
@@ -72,6 +73,7 @@ class PreparedPortrait:
         low: The same at network resolution.
         features: Reference features, batch 1.
         geometry: Geometry of the face, batch 1.
+        plate: What is beside and behind the head, at network resolution `(1, 3, 256, 256)` in [-1, 1].
         still: Motion state.
     """
 
@@ -82,6 +84,7 @@ class PreparedPortrait:
     low: torch.Tensor
     features: LiteReferenceFeatures
     geometry: LitePortraitGeometry
+    plate: torch.Tensor
     still: StillMotion
 
 
@@ -199,6 +202,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             scale=float(scale * zoom),
         )
         features = self.reference_encoder(low_tensor)
+        geometry = self._fit_face(features, face, transform, still)
         return PreparedPortrait(
             image=portrait,
             transform=transform,
@@ -206,7 +210,8 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             sharp=to_tensor(output_crop[None]).to(self.device) * 2 - 1,
             low=low_tensor,
             features=features,
-            geometry=self._fit_face(features, face, transform, still),
+            geometry=geometry,
+            plate=backdrop(low_tensor, behind_head(geometry.rigidity)),
             still=still,
         )
 
@@ -300,22 +305,34 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         features = prepared.features.expand(batch)
         field = self.warp_field(features, prepared.geometry.expand(batch), source, latent, head)
-        low, mask = self._denoise(prepared.low, features, field, torch.stack([latent, source], 1), noise, options)
+        low, mask = self.denoise(prepared, features, field, torch.stack([latent, source], 1), noise, options)
         out = low if options.size_px == NETWORK_SIDE else _add_detail(low, mask, field, prepared.sharp)
         return from_tensor((out.clamp(-1, 1) + 1) / 2)
 
-    def _denoise(
+    def denoise(
         self,
-        portrait: torch.Tensor,
+        prepared: PreparedPortrait,
         features: LiteReferenceFeatures,
         field: LiteWarpOutput,
         tokens: torch.Tensor,
         noise: torch.Tensor,
         options: AnimationOptions,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames `(B, 3, 256, 256)` in [-1, 1] and paint masks `(B, 1, 256, 256)`."""
+        """Paint frames from their warps.
+
+        Args:
+            prepared: The portrait.
+            features: Its features, batch B.
+            field: Warps of the frames.
+            tokens: Target and portrait motion latents `(B, 2, L, C)`.
+            noise: `(1, 3, 256, 256)`, the same for every frame of a clip.
+            options: Number of steps.
+
+        Returns:
+            Frames `(B, 3, 256, 256)` in [-1, 1] and paint masks `(B, 1, 256, 256)` in [0, 1].
+        """
         batch = len(tokens)
-        shown = show(portrait.expand(batch, -1, -1, -1), field)
+        shown = show(prepared.low.expand(batch, -1, -1, -1), field, prepared.plate.expand(batch, -1, -1, -1))
         warped = F.pixel_unshuffle(shown, 4)
         visibility = torch.sigmoid(field.visibility_logits)
         sigmas = np.linspace(1.0, 1.0 / options.num_steps, options.num_steps)
@@ -351,7 +368,10 @@ def _add_detail(low: torch.Tensor, mask: torch.Tensor, field: LiteWarpOutput, sh
     blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
     detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
     interior = F.interpolate(field.interior[:, 3:], size=mask.shape[-2:], mode="bilinear", align_corners=False)
-    keep = F.interpolate((1 - mask) * (1 - interior), size=size, mode="bilinear", align_corners=False)
+    bare = F.interpolate(field.bare, size=mask.shape[-2:], mode="bilinear", align_corners=False)
+    keep = F.interpolate(
+        (1 - mask) * (1 - interior) * (1 - bare), size=size, mode="bilinear", align_corners=False
+    )
     return F.interpolate(low, size=size, mode="bicubic", antialias=True, align_corners=False) + keep * detail
 
 

@@ -13,8 +13,11 @@ import torch.nn.functional as F
 
 from portrait_anim.models.lite.expressions import mirror_indices
 from portrait_anim.training.draws import Draws, normal, uniform
+from portrait_anim.training.synthetic.camera import FRAME, Window
 
-FOCAL = 3000.0 / 448.0  # focal length of the renderer in half image sides
+PICTURE_WINDOW = Window()  # what the pictures of training samples show
+_HALF_SPAN = PICTURE_WINDOW.span / 2  # half image sides -> photo units
+FOCAL = 3000.0 / _HALF_SPAN  # focal length of the renderer in half image sides
 EYE_DISTANCE_CM = 8.6  # outer eye corners, measured on the 774 adult portraits
 CROP_SIDE = 1.9  # motion crop side in eye distances, see face.crop
 CROP_DROP = 0.35  # its centre below the eye corners, same unit
@@ -79,6 +82,7 @@ def motion_crops(
     draws: Draws,
     jitter: float = 1.0,
     size: int = 128,
+    window: Window = PICTURE_WINDOW,
 ) -> MotionCrops:
     """Cut face crops around known heads.
 
@@ -89,6 +93,7 @@ def motion_crops(
         draws: Source of randomness.
         jitter: Strength of random scale, shift and rotation; 0 for none.
         size: Side of the crop [px].
+        window: Part of the photo frame that the images show.
 
     Returns:
         Crops and the labels they have after the jitter.
@@ -103,7 +108,9 @@ def motion_crops(
     angle = math.radians(5.0) * draw[:, 3].clamp(-2.5, 2.5)  # crop axes turn clockwise on screen
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)  # crop -> image
-    theta = torch.cat([half[:, None, None] * matrix, centre[:, :, None]], dim=2)
+    middle = (torch.tensor([window.left, window.top], device=image.device) + window.span / 2 - FRAME / 2) / _HALF_SPAN
+    zoom = 2 * _HALF_SPAN / window.span  # image coordinates -> those of what the images show
+    theta = torch.cat([half[:, None, None] * matrix, (centre - middle)[:, :, None]], dim=2) * zoom
     grid = F.affine_grid(theta, [batch, 3, size, size], align_corners=False)
     crop = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
     inside = torch.einsum("bij,bi->bj", matrix, position - centre) / half[:, None]

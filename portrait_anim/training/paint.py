@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from portrait_anim.models import LiteDenoiser
-from portrait_anim.models.lite.warp import LiteWarpOutput, enlarge, keep_interior, show, warp
+from portrait_anim.models.lite.composite import enlarge, keep_interior, show, warp
+from portrait_anim.models.lite.warp import LiteWarpOutput
 from portrait_anim.training.draws import normal, uniform
 from portrait_anim.training.losses import charbonnier, image_losses, part_weight, weighted_mean
 from portrait_anim.training.networks import mixed_precision

@@ -103,7 +103,7 @@ def gpu() -> TrainConfig:
     """All stages on one GPU with 80 GB within 25 minutes, on from weights that exist."""
     return TrainConfig(
         stages=(
-            StageConfig(stage="motion", share=7.0, batch_size=384, ema_decay=0.998, ramp_steps=400),
+            StageConfig(stage="motion", share=7.0, batch_size=256, ema_decay=0.998, ramp_steps=400),
             StageConfig(stage="warp", share=5.0, batch_size=128, learning_rate=6e-4, ema_decay=0.998),
             StageConfig(stage="denoise", share=7.0, batch_size=128, learning_rate=8e-4, ema_decay=0.998),
             StageConfig(stage="temporal", share=1.5, batch_size=96, learning_rate=2e-4, ema_decay=0.995),
@@ -129,7 +129,7 @@ def cpu() -> TrainConfig:
     """All stages on two cores within hours, on from weights that exist."""
     return TrainConfig(
         stages=(
-            StageConfig(stage="motion", share=6.0, batch_size=40),
+            StageConfig(stage="motion", share=6.0, batch_size=12),
             StageConfig(stage="warp", share=4.0, batch_size=12, learning_rate=6e-4),
             StageConfig(stage="denoise", share=6.0, batch_size=12),
             StageConfig(stage="temporal", share=1.5, batch_size=12, learning_rate=3e-4),
@@ -148,7 +148,7 @@ def cpu() -> TrainConfig:
 
 def cpu_motion() -> TrainConfig:
     """Stage `motion` on a two-core machine."""
-    return _single(StageConfig(stage="motion", batch_size=40), minutes=15.0)
+    return _single(StageConfig(stage="motion", batch_size=12), minutes=15.0)
 
 
 def cpu_warp() -> TrainConfig:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from portrait_anim.errors import InputError
+from portrait_anim.training.crops import crops_step, draw_crops, prepare_crops
 from portrait_anim.training.draws import Draws
 from portrait_anim.training.paint import denoise_step, distill_step, temporal_step
 from portrait_anim.training.pairs import draw_pairs
-from portrait_anim.training.step import Batch, StepInput, StepResult, motion_step, prepare, warp_step
+from portrait_anim.training.step import Batch, StepInput, StepResult, prepare, warp_step
+from portrait_anim.training.synthetic.samples import draw_samples
 
 if TYPE_CHECKING:
     from portrait_anim.training.synthetic.renderer import Renderer
@@ -66,14 +68,12 @@ class StageSpec:
     has_teacher: bool = False
 
 
-def draw_samples(renderer: Renderer, count: int, generator: torch.Generator) -> Batch:
-    """Samples of source, target and driver, see `synthetic.samples`."""
-    return renderer.sample(count, generator).as_dict()
-
-
 DATA_KINDS: Final[Mapping[str, DataKind]] = MappingProxyType(
     {
         "samples": DataKind(name="samples", draw=draw_samples, train_shards="0*", held_out_shards="1*"),
+        "crops": DataKind(
+            name="crops", draw=draw_crops, train_shards="crops-0*", held_out_shards="crops-1*", prepare=prepare_crops
+        ),
         "pairs": DataKind(name="pairs", draw=draw_pairs, train_shards="pairs-0*", held_out_shards="pairs-1*", group=2),
     }
 )
@@ -83,7 +83,7 @@ STAGES: Final[Mapping[str, StageSpec]] = MappingProxyType(
         stage.name: stage
         for stage in (
             StageSpec(
-                name="motion", data="samples", step=motion_step, aim="expression, gaze and pose of a face crop",
+                name="motion", data="crops", step=crops_step, aim="expression, gaze and pose of a face crop",
                 trains=("motion_encoder", "warp_field.heads"),
             ),
             StageSpec(

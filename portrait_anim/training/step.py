@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from portrait_anim.models.lite.composite import enlarge, show, warp
 from portrait_anim.models.lite.geometry import euler_to_matrix
 from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.mouth_interior import between_lips
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
-from portrait_anim.models.lite.warp import HeadMotion, LiteWarpOutput, enlarge, show, warp
+from portrait_anim.models.lite.warp import HeadMotion, LiteWarpOutput
 from portrait_anim.training import augment
 from portrait_anim.training.draws import Draws, uniform
 from portrait_anim.training.losses import (
@@ -31,8 +32,8 @@ from portrait_anim.training.losses import (
 from portrait_anim.training.networks import LiteNetworks, mixed_precision
 
 LOSS_WEIGHTS = {
-    "expression": 4.0, "gaze": 2.0, "rotation": 8.0, "placement": 8.0, "difference": 4.0, "agreement": 0.1,
-    "forward": 0.5, "flow": 0.5, "visibility": 0.3, "depth": 2.0, "canonical": 2.0,
+    "expression": 4.0, "gaze": 2.0, "rotation": 24.0, "placement": 16.0, "difference": 4.0, "agreement": 0.1,
+    "landmarks": 4.0, "forward": 0.5, "flow": 0.5, "visibility": 0.3, "depth": 2.0, "canonical": 2.0,
 }  # fmt: skip
 WARP_LOSSES = ("forward", "flow", "visibility", "depth", "canonical")
 
@@ -193,12 +194,6 @@ def motion_supervision(given: StepInput, batch: Batch) -> tuple[dict[str, torch.
     losses["difference"] = unexplained(heads(target) - heads(source), after - before, weight)
     losses["agreement"] = F.mse_loss(driver, target) / (target.var().detach() + 1e-3)
     return losses, motion
-
-
-def motion_step(given: StepInput, batch: Batch) -> StepResult:
-    """Stage `motion`: the motion encoder alone."""
-    losses, _ = motion_supervision(given, batch)
-    return StepResult(loss=total(losses), metrics=losses, pictures=lambda: shown_pictures(batch))
 
 
 def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:

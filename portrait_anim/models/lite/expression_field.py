@@ -20,7 +20,8 @@ from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS
 # What the field covers on the canonical face [10 cm]: x to the subject's left, y up.
 FIELD_LEFT, FIELD_RIGHT, FIELD_BOTTOM, FIELD_TOP = -0.9, 0.9, -1.1, 1.1
 NUM_LANDMARKS = 468
-# MediaPipe's inner lip contour: a triangle between these shows the inside of the mouth.
+_LEAST_OPENING = 0.04  # of the inner lips, height over width; below, a mouth counts as closed
+# MediaPipe's inner lip contour, around the mouth: between it shows the inside of the mouth.
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 
 
@@ -84,12 +85,17 @@ class ExpressionField(nn.Module):
         """
         corners = (positions.float().cpu() + 1) * (size / 2)
         out = torch.zeros(5, size, size, dtype=torch.float32)
-        lips = torch.zeros(NUM_LANDMARKS, 1)
-        lips[list(INNER_LIPS)] = 1.0
         points = torch.cat([self.landmarks.float().cpu(), torch.ones(NUM_LANDMARKS, 1)], dim=1)
         for numbers in self.triangles.long().cpu().unbind(0):
-            values = torch.cat([points[numbers], lips[numbers].amin(0).expand(3, 1)], dim=1)
-            _fill_triangle(out, corners[numbers], values)
+            _fill_triangle(out, corners[numbers], F.pad(points[numbers], (0, 1)))
+        lips, around = corners[list(INNER_LIPS)], points[list(INNER_LIPS)]
+        opening = (lips[5] - lips[15]).norm() / (lips[0] - lips[10]).norm().clamp(min=1e-6)
+        if opening > _LEAST_OPENING:
+            middle, inside = lips.mean(0), F.pad(around, (0, 1), value=1.0)
+            for here in range(len(INNER_LIPS)):
+                pair = [here, (here + 1) % len(INNER_LIPS)]
+                values = torch.cat([inside[pair], inside.mean(0, keepdim=True)])
+                _fill_triangle(out, torch.cat([lips[pair], middle[None]]), values)
         canonical, known, opened = out[None].to(self.patterns).split([3, 1, 1], dim=1)
         return canonical, known, opened
 

@@ -119,4 +119,4 @@ class MouthInterior(nn.Module):
         mass = total[:, -1:]
         mean = total[:, :-1] / mass.clamp(min=1e-8)
         present = (density > 0).to(mean)
-        return fill_holes(mean, present * (mass > 1e-8)), (density * 2).clamp(max=1)
+        return fill_holes(mean, present * (mass > 1e-8)), (8 * F.avg_pool2d(density, 5, 1, 2)).clamp(max=1)

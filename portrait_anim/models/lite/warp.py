@@ -19,8 +19,9 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import ResidualBlock
+from portrait_anim.models.lite.composite import bare_share, behind_head, enlarge, warp
 from portrait_anim.models.lite.expression_field import ExpressionField
-from portrait_anim.models.lite.expressions import ExpressionHeads
+from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads
 from portrait_anim.models.lite.geometry import fill_holes, move_points, pixel_grid, splat_backward_map
 from portrait_anim.models.lite.mouth_interior import MouthInterior
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
@@ -28,8 +29,9 @@ from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
 PRIOR_SHARE = 0.5  # how much the average face decides about depth; the portrait's own estimate decides the rest
 PRIOR_SHIFT = -0.036  # the average face lies this much too deep on the synthetic people [half crop sides]
 UNDER_SKIN = 0.5  # eyeballs and teeth lose against lids and lips that slide over them [half crop sides]
-KEEP_INTERIOR = 0.8  # share of the mouth interior that the denoiser does not repaint
+EXCHANGE_TEETH = (0.08, 0.25)  # opening of the jaw from which, and by which, average teeth replace the portrait's own
 OFF_HEAD = 0.3  # what stays behind loses against the head in front of it
+_JAW_OPEN = EXPRESSIONS.index("jawOpen")
 
 
 @dataclass
@@ -94,6 +96,9 @@ class LiteWarpOutput(BaseOutput):  # type: ignore[misc]
         condition: `(B, C, h, w)` warped features for the denoiser.
         interior: `(B, 4, 2h, 2w)` what the opened mouth uncovers: colour in [-1, 1] and opacity in [0, 1].
         own_teeth: `(B, 1, 2h, 2w)` in [0, 1], where the portrait's own open mouth shows.
+        own_eyes: `(B, 1, 2h, 2w)` in [0, 1], where the portrait's own eyeballs show.
+        bare: `(B, 1, 2h, 2w)` in [0, 1], where the head has gone and nothing came instead.
+        behind: `(B, 1, 4h, 4w)` in [0, 1] of the portrait, 1 where it shows what is behind and beside the head.
     """
 
     forward_map: torch.Tensor
@@ -104,6 +109,9 @@ class LiteWarpOutput(BaseOutput):  # type: ignore[misc]
     condition: torch.Tensor
     interior: torch.Tensor
     own_teeth: torch.Tensor
+    own_eyes: torch.Tensor
+    bare: torch.Tensor
+    behind: torch.Tensor
 
 
 class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -225,7 +233,9 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         side = features.depth.shape[-1]
         under = torch.maximum(geometry.eyeball, geometry.opened)
         order = depth + OFF_HEAD * (1 - geometry.rigidity) + UNDER_SKIN * under
-        fine, covered, own_teeth = splat_backward_map(moved, order, geometry.opened, 2 * side)
+        payload = torch.cat([geometry.opened, geometry.eyeball, geometry.rigidity], dim=1)
+        fine, covered, carried = splat_backward_map(moved, order, payload, 2 * side)
+        own_teeth, own_eyes, follows = carried.clamp(0, 1).split(1, dim=1)
         fine = fine.clamp(-1.2, 1.2)
         # what the correction network sees comes from every second point: it needs no more
         half = F.avg_pool2d(torch.cat([moved, order, geometry.canonical, geometry.rigidity, depth], dim=1), 2)
@@ -234,6 +244,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         warped = warp(features.appearance, coarse)
         here = pixel_grid(side, coarse.device, coarse.dtype).permute(2, 0, 1)
         condition = torch.cat([warped, carried, coverage, 4 * (coarse - here)], dim=1)  # appearance + 5 + 1 + 2
+        interior, own_teeth = self._open_mouth(geometry, head, before.float(), after.float(), covered, own_teeth)
         correction = self._correct(condition, latent_source, latent_target)
         shift = F.interpolate(correction[:, :2], scale_factor=2, mode="bilinear", align_corners=False)
         return LiteWarpOutput(
@@ -243,22 +254,39 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             flow=fine + 0.1 * shift,
             visibility_logits=correction[:, 2:],
             condition=condition,
-            interior=self._open_mouth(geometry, head, after.float(), covered),
-            own_teeth=own_teeth.clamp(0, 1),
+            interior=interior,
+            own_teeth=own_teeth,
+            own_eyes=own_eyes,
+            bare=bare_share(covered, follows),
+            behind=behind_head(geometry.rigidity),
         )
 
     def _open_mouth(
-        self, geometry: LitePortraitGeometry, head: HeadMotion, coefficients: torch.Tensor, covered: torch.Tensor
-    ) -> torch.Tensor:
-        """Mouth interior `(B, 4, s, s)` where the skin, which covers `(B, 1, s, s)` of every cell, leaves a gap."""
+        self,
+        geometry: LitePortraitGeometry,
+        head: HeadMotion,
+        before: torch.Tensor,
+        after: torch.Tensor,
+        covered: torch.Tensor,
+        own_teeth: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mouth interior `(B, 4, s, s)`, and what remains of the portrait's own teeth `(B, 1, s, s)`.
+
+        The interior shows where the skin, which covers `(B, 1, s, s)` of every cell, leaves a gap. Teeth that a
+        portrait shows stay while its mouth opens little; wider open they would be half a row beside an average one.
+        """
         rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
         with torch.autocast(covered.device.type, enabled=False):
             colour, present = self.mouth(
-                geometry.mouth_position, geometry.mouth_depth, coefficients, geometry.rotation, geometry.scale, rigid,
+                geometry.mouth_position, geometry.mouth_depth, after, geometry.rotation, geometry.scale, rigid,
                 covered.shape[-1],
             )  # fmt: skip
         gap = (1.3 - 4 * F.avg_pool2d(covered, 3, 1, 1)).clamp(0, 1)
-        return torch.cat([colour, gap * present], dim=1)
+        opening = after[:, _JAW_OPEN] - before[:, _JAW_OPEN]
+        exchanged = ((opening - EXCHANGE_TEETH[0]) / (EXCHANGE_TEETH[1] - EXCHANGE_TEETH[0])).clamp(0, 1)
+        exchanged = exchanged[:, None, None, None]
+        opacity = torch.maximum(gap, own_teeth * exchanged) * present
+        return torch.cat([colour, opacity], dim=1), own_teeth * (1 - exchanged)
 
     def _move(
         self, geometry: LitePortraitGeometry, head: HeadMotion, change: torch.Tensor
@@ -290,43 +318,3 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         hidden = self.up4(torch.cat([hidden, hidden4], dim=1), embedding)
         out: torch.Tensor = self.to_flow(F.silu(hidden))
         return out
-
-
-def enlarge(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Resample a map `(B, C, h, w)` to `(B, C, size, size)`."""
-    return F.interpolate(values, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def show(portrait: torch.Tensor, out: LiteWarpOutput) -> torch.Tensor:
-    """The warped portrait with the mouth interior behind its lips.
-
-    Args:
-        portrait: `(B, 3, S, S)` in [-1, 1].
-        out: Warp of batch B.
-
-    Returns:
-        `(B, 3, S, S)` in [-1, 1].
-    """
-    size = portrait.shape[-1]
-    interior = enlarge(out.interior, size)
-    return torch.lerp(warp(portrait, enlarge(out.flow, size)), interior[:, :3], interior[:, 3:])
-
-
-def keep_interior(painted: torch.Tensor, shown: torch.Tensor, out: LiteWarpOutput) -> torch.Tensor:
-    """Let teeth outlast the paint: how anybody's teeth look cannot be predicted, only blurred.
-
-    Args:
-        painted: `(B, 3, S, S)`, what the denoiser predicts.
-        shown: `(B, 3, S, S)` from `show`.
-        out: Warp of batch B.
-
-    Returns:
-        `(B, 3, S, S)`.
-    """
-    inside = torch.maximum(out.interior[:, 3:], out.own_teeth)
-    return torch.lerp(painted, shown, KEEP_INTERIOR * enlarge(inside, shown.shape[-1]))
-
-
-def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """Sample `image` `(B, C, H, W)` at backward map `flow` `(B, 2, h, w)` in [-1, 1] -> `(B, C, h, w)`."""
-    return F.grid_sample(image, flow.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)

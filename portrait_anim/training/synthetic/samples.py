@@ -202,6 +202,11 @@ def render_samples(
     return replace(out, who=who, other=other)
 
 
+def draw_samples(renderer: Renderer, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Samples by name, drawn in the usual proportions."""
+    return renderer.sample(count, generator).as_dict()
+
+
 def _assemble(
     renderer: Renderer,
     people: Tensor,

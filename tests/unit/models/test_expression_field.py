@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from portrait_anim.models.lite.expression_field import FIELD_LEFT, FIELD_RIGHT, FIELD_TOP, INNER_LIPS, ExpressionField
+from portrait_anim.models.lite.expression_field import FIELD_LEFT, FIELD_RIGHT, FIELD_TOP, ExpressionField
 
 SIZE = 32
 
@@ -53,15 +53,6 @@ def test_landmarks_of_the_canonical_face_give_its_own_coordinates(field):
     torch.testing.assert_close(canonical[0, 0][inside], axis.expand(64, 64)[inside], atol=1e-6, rtol=0)
     torch.testing.assert_close(canonical[0, 1][inside], -axis[:, None].expand(64, 64)[inside], atol=1e-6, rtol=0)
     assert 0.1 <= canonical[0, 2][inside].min() < canonical[0, 2][inside].max() <= 0.4
-
-
-def test_a_triangle_between_inner_lips_is_the_open_mouth(field):
-    lips = torch.tensor(INNER_LIPS[:3])
-    field.landmarks[lips] = field.landmarks[:3].clone()
-    field.triangles[0] = lips.to(torch.int16)
-    _, known, opened = field.locate(positions_of(field), 64)
-    assert 0.4 < opened.sum() / known.sum() < 0.6
-    assert bool((known >= opened).all())
 
 
 def test_landmarks_outside_the_crop_and_flat_triangles_are_harmless(field):

@@ -61,6 +61,8 @@ def canvas(size=64):
         forward_map=r(2, quarter, quarter), depth=r(1, quarter, quarter), coarse_flow=r(2, half, half),
         flow=r(2, half, half), visibility_logits=r(1, quarter, quarter), condition=r(32, quarter, quarter),
         interior=torch.zeros(2, 4, half, half), own_teeth=torch.zeros(2, 1, half, half),
+            own_eyes=torch.zeros(2, 1, half, half), bare=torch.zeros(2, 1, half, half),
+            behind=torch.ones(2, 1, size, size),
     )  # fmt: skip
     return Canvas(
         target=r(3, size, size), warped=r(3, size, size), field=field, visibility=r(1, quarter, quarter),

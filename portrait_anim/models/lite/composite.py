@@ -1,0 +1,99 @@
+"""From a warp to a picture: what the portrait shows, what its head uncovers, what its mouth opens, what is painted.
+
+Shapes: B batch, S picture side, s flow side, f side of the portrait's geometry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from portrait_anim.models.lite.geometry import fill_holes
+
+if TYPE_CHECKING:
+    from portrait_anim.models.lite.warp import LiteWarpOutput
+
+KEEP_INTERIOR = 0.8  # share of the mouth interior that the denoiser does not repaint
+KEEP_EYES = 0.6  # the same of eyeballs: whose iris glances how can only be blurred either
+BARE = (0.25, 0.45)  # cells that fewer points cover, relative to rest, show what the head has uncovered
+
+
+def enlarge(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Resample a map `(B, C, h, w)` to `(B, C, size, size)`."""
+    return F.interpolate(values, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def bare_share(covered: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
+    """Where what a head uncovers shows: few points, and around them not only the head (that would be a mouth).
+
+    Args:
+        covered: Points per cell relative to rest `(B, 1, s, s)`.
+        follows: Rigidity of what is there or, in gaps, around `(B, 1, s, s)`.
+    """
+    density = F.avg_pool2d(covered, 7, 1, 3, count_include_pad=False)
+    gap = ((BARE[1] - density) / (BARE[1] - BARE[0])).clamp(0, 1)
+    fringe = F.max_pool2d(gap, 9, 1, 4) * ((0.9 - follows) / 0.3).clamp(0, 1)  # what hair left standing at its old edge
+    return torch.maximum(gap, fringe) * ((0.97 - follows) / 0.3).clamp(0, 1)
+
+
+def behind_head(rigidity: torch.Tensor) -> torch.Tensor:
+    """Where a portrait shows what does not follow the head, some pixels away from it, as rigidity `(B, 1, f, f)`."""
+    near = F.max_pool2d(rigidity, 9, 1, 4)
+    return ((0.1 - near) / 0.1).clamp(0, 1)
+
+
+def backdrop(portrait: torch.Tensor, behind: torch.Tensor) -> torch.Tensor:
+    """The portrait without its head: what is beside it, continued smoothly.
+
+    Args:
+        portrait: `(B, 3, S, S)` in [-1, 1], S a power of two.
+        behind: From a warp of it, `(B, 1, f, f)`.
+
+    Returns:
+        `(B, 3, S, S)` in [-1, 1].
+    """
+    known = enlarge(behind, portrait.shape[-1])
+    seen = known.flatten(1).amax(1)[:, None, None, None] > 0  # a head that fills the crop leaves nothing to continue
+    return torch.where(seen, fill_holes(portrait, known), portrait)
+
+
+def show(portrait: torch.Tensor, out: LiteWarpOutput, plate: torch.Tensor | None = None) -> torch.Tensor:
+    """The warped portrait, with the mouth interior behind its lips and its backdrop where the head has gone.
+
+    Args:
+        portrait: `(B, 3, S, S)` in [-1, 1], S a power of two.
+        out: Warp of batch B.
+        plate: From `backdrop`, for callers that show one portrait often; made when `None`.
+
+    Returns:
+        `(B, 3, S, S)` in [-1, 1].
+    """
+    size = portrait.shape[-1]
+    if plate is None:
+        plate = backdrop(portrait, out.behind)
+    interior = enlarge(out.interior, size)
+    moved = torch.lerp(warp(portrait, enlarge(out.flow, size)), plate, enlarge(out.bare, size))
+    return torch.lerp(moved, interior[:, :3], interior[:, 3:])
+
+
+def keep_interior(painted: torch.Tensor, shown: torch.Tensor, out: LiteWarpOutput) -> torch.Tensor:
+    """Let teeth and eyes outlast the paint: how anybody's look cannot be predicted, only blurred.
+
+    Args:
+        painted: `(B, 3, S, S)`, what the denoiser predicts.
+        shown: `(B, 3, S, S)` from `show`.
+        out: Warp of batch B.
+
+    Returns:
+        `(B, 3, S, S)`.
+    """
+    inside = KEEP_INTERIOR * torch.maximum(out.interior[:, 3:], out.own_teeth)
+    kept = torch.maximum(inside, KEEP_EYES * out.own_eyes)
+    return torch.lerp(painted, shown, enlarge(kept, shown.shape[-1]))
+
+
+def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """Sample `image` `(B, C, H, W)` at backward map `flow` `(B, 2, h, w)` in [-1, 1] -> `(B, C, h, w)`."""
+    return F.grid_sample(image, flow.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)
