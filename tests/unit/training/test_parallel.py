@@ -74,9 +74,14 @@ def launch(stage, data, run, batch, world):
         environment = os.environ | {k: str(v) for k, v in own.items()}
         command = [sys.executable, "-c", WORKER, stage, str(data), str(run), str(batch)]
         processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    failures = []
     for process in processes:
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors[-3000:]
+        if failures:
+            process.kill()  # it would wait for the one that failed
+        _, errors = process.communicate()
+        if process.returncode:
+            failures.append(errors[-3000:])
+    assert not failures, failures[0]
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
