@@ -22,7 +22,7 @@
     │   ├── WeightsMissing
     │   ├── WeightsCorrupt        carries expected and actual checksum
     │   ├── ProfileUnavailable
-    │   └── StateDictMismatch
+    │   └── StateDictMismatch     carries every difference
     └── ExecutionError            work that was accepted could not be finished
         ├── ShotFailed            carries the shot id
         └── Cancelled
@@ -188,7 +188,15 @@ class ProfileUnavailable(ModelError):
 
 
 class StateDictMismatch(ModelError):
-    """A checkpoint does not have exactly the parameters of the model."""
+    """A checkpoint does not have exactly the parameters of the model.
+
+    Attributes:
+        problems: One plain sentence per tensor that is wrong.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class ExecutionError(PortraitAnimError):

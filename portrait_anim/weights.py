@@ -107,6 +107,13 @@ def weights_dir() -> Path:
     return _locate("_weights", Path("weights"))
 
 
+def user_weights_dir() -> Path:
+    """Folder of weights that are not shipped and that the user installed; may not exist."""
+    import platformdirs
+
+    return platformdirs.user_data_path("portrait_anim") / "weights"
+
+
 def samples_dir() -> Path:
     """Folder of the sample portrait and clips.
 
@@ -215,12 +222,24 @@ def build_manifest(dir: Path, entries: Iterable[WeightEntry]) -> Manifest:
     return read_manifest(dir)
 
 
+def folders() -> list[Path]:
+    """Weights folders that have a manifest: the shipped one, then the user's."""
+    user = user_weights_dir()
+    return [weights_dir(), *([user] if (user / MANIFEST_FILE).is_file() else [])]
+
+
+def locate(profile: str) -> Path:
+    """Weights folder that holds a profile's files, or the shipped one if none does."""
+    holding = (folder for folder in folders() if profile in read_manifest(folder).profiles)
+    return next(holding, weights_dir())
+
+
 def verify(profile: str | None = None, dir: Path | None = None) -> list[WeightStatus]:
     """Compare the files on disk with the manifest.
 
     Args:
         profile: Look only at this profile's files.
-        dir: Weights folder; the installed one by default.
+        dir: Weights folder; by default the shipped one, or the user's where that holds the profile.
 
     Returns:
         One status per line of the manifest, sorted by file name.
@@ -229,7 +248,7 @@ def verify(profile: str | None = None, dir: Path | None = None) -> list[WeightSt
         WeightsMissing: If there is no manifest.
         WeightsCorrupt: If the manifest itself is unreadable.
     """
-    folder = weights_dir() if dir is None else dir
+    folder = dir or (locate(profile) if profile else weights_dir())
     return [_status(folder, line) for line in read_manifest(folder).files if profile in (None, line.profile)]
 
 
@@ -238,7 +257,7 @@ def require(profile: str, dir: Path | None = None) -> Path:
 
     Args:
         profile: Name of the profile, for example `"lite"`.
-        dir: Weights folder; the installed one by default.
+        dir: Weights folder; by default the shipped one, or the user's where that holds the profile.
 
     Returns:
         The profile's own folder below the weights folder.
@@ -247,13 +266,13 @@ def require(profile: str, dir: Path | None = None) -> Path:
         WeightsMissing: If files are not there, or the profile has none.
         WeightsCorrupt: If a checksum differs.
     """
-    folder = weights_dir() if dir is None else dir
+    folder = dir or locate(profile)
     statuses = verify(profile, folder)
     if not statuses:
         known = ", ".join(read_manifest(folder).profiles) or "none"
         raise WeightsMissing(
             f"expected weights of the profile {profile!r} in {folder}, got only those of: {known}; "
-            "choose one of these or install its weights"
+            "choose one of these or install its weights ('portrait-anim weights fetch --help')"
         )
     missing = [status.file.file for status in statuses if status.state == "missing"]
     if missing:

@@ -1,0 +1,149 @@
+"""Denoising UNet: what each row and frame sees, and equality with the published network."""
+
+import pytest
+import torch
+
+from portrait_anim.models import XPortrait2DenoisingUNet, XPortrait2ReferenceUNet
+
+TINY = {"block_channels": (32, 32, 64, 64), "heads": 2, "context_dim": 8}
+LAYERS = 16
+
+
+@pytest.fixture
+def unet(seeded):
+    return seeded(XPortrait2DenoisingUNet, motion_dim=4, **TINY)
+
+
+@pytest.fixture
+def taps(seeded):
+    with torch.inference_mode():
+        return seeded(XPortrait2ReferenceUNet, **TINY)(draw(1, 4, 8, 8, seed=3), torch.ones(1, 8))
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def step(value=481):
+    return torch.tensor(value)
+
+
+@torch.inference_mode()
+def test_rows_do_not_see_each_other(unet, taps):
+    sample = draw(4, 3, 8, 8)
+    blind = unet.condition(torch.zeros(1, 8), None, draw(1, 6, 4, seed=1))
+    seeing = unet.condition(torch.ones(1, 8), taps, draw(3, 6, 4, seed=2))
+    together = unet(sample, step(), [blind, seeing])
+    assert together.shape == (2, 4, 3, 8, 8)
+    for row, condition in zip(together, (blind, seeing), strict=True):
+        torch.testing.assert_close(row[None], unet(sample, step(), [condition]), atol=1e-5, rtol=1e-4)
+    assert (together[0] - together[1]).abs().max() > 1e-3
+
+
+@torch.inference_mode()
+def test_each_condition_matters(unet, taps):
+    sample = draw(4, 2, 8, 8)
+    motion = draw(2, 6, 4, seed=1)
+    token = torch.ones(1, 8)
+    base = unet(sample, step(), [unet.condition(token, taps, motion)])
+    others = {
+        "portrait": unet.condition(token, [tap + 1 for tap in taps], motion),
+        "no portrait": unet.condition(token, None, motion),
+        "image token": unet.condition(2 * token, taps, motion),
+        "motion": unet.condition(token, taps, -motion),
+    }
+    for name, condition in others.items():
+        assert (unet(sample, step(), [condition]) - base).abs().max() > 1e-4, name
+    assert (unet(sample, step(480), [unet.condition(token, taps, motion)]) - base).abs().max() > 1e-6
+
+
+@torch.inference_mode()
+def test_motion_of_one_frame_serves_all_and_windows_take_their_frames(unet):
+    sample = draw(4, 3, 8, 8)
+    token = torch.zeros(1, 8)
+    still = draw(1, 6, 4, seed=1)
+    one = unet(sample, step(), [unet.condition(token, None, still)])
+    three = unet(sample, step(), [unet.condition(token, None, still.expand(3, -1, -1))])
+    torch.testing.assert_close(one, three)
+    clip = draw(5, 6, 4, seed=2)
+    frames = torch.tensor([4, 0, 1])
+    window = unet.condition(token, None, clip).frames(frames)
+    torch.testing.assert_close(
+        unet(sample, step(), [window]), unet(sample, step(), [unet.condition(token, None, clip[frames])])
+    )
+
+
+@torch.inference_mode()
+def test_frames_are_independent_without_temporal_modules(unet):
+    sample = draw(4, 3, 8, 8)
+    motion = draw(3, 6, 4, seed=1)
+    order = torch.tensor([2, 0, 1])
+
+    def shuffled():
+        normal = unet(sample, step(), [unet.condition(torch.zeros(1, 8), None, motion)])
+        moved = unet(sample[:, order], step(), [unet.condition(torch.zeros(1, 8), None, motion[order])])
+        return (moved - normal[:, :, order]).abs().max()
+
+    assert shuffled() > 1e-4
+    switch_off(unet, "temporal_modules")
+    assert shuffled() < 1e-5
+
+
+@torch.inference_mode()
+def test_saving_and_loading_changes_nothing(unet, tmp_path):
+    unet.save_pretrained(tmp_path)
+    again = XPortrait2DenoisingUNet.from_pretrained(tmp_path)
+    sample = draw(4, 2, 8, 8)
+    results = [net(sample, step(), [net.condition(torch.ones(1, 8), None, draw(2, 6, 4))]) for net in (unet, again)]
+    torch.testing.assert_close(*results, atol=1e-6, rtol=1e-5)
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in unet.state_dict().items())
+
+
+def test_too_many_frames_and_foreign_taps_are_refused(unet, taps):
+    condition = unet.condition(torch.zeros(1, 8), None, draw(1, 6, 4))
+    with pytest.raises(ValueError, match="at most 32 frames"):
+        unet(draw(4, 33, 8, 8), step(), [condition])
+    with pytest.raises(ValueError, match=f"expected {LAYERS} taps"):
+        unet.condition(torch.zeros(1, 8), taps[:3], draw(1, 6, 4))
+
+
+def switch_off(network, kind):
+    """Make modules the identity, as they were before training."""
+    for name, layer in network.named_modules():
+        if kind in name and name.endswith("proj_out"):
+            layer.weight.zero_()
+            layer.bias.zero_()
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_equals_the_published_network(parity):
+    golden = {key: torch.from_numpy(value) for key, value in parity.arrays("golden_denoiser_128.npz").items()}
+    stored = parity.arrays("golden_reference_unet_128.npz")
+    order = [entry["reader"] for entry in parity.table("reference_tap_order.json")]
+    unet = parity.network("denoising_unet")
+    names = {id(layer): name for name, layer in unet.named_modules()}
+    forward = [names[id(layer.block)] for layer in unet.image_transformers()]
+    taps = [torch.from_numpy(stored[f"tap{order.index(name):02}_cond_f16"])[None].float() for name in forward]
+    token = golden["clip_embed"][0]
+    rows = [
+        unet.condition(torch.zeros_like(token), None, golden["motion_uncond"]),
+        unet.condition(token, taps, golden["motion_cond"][0]),
+    ]
+
+    def measure():
+        return unet(golden["sample"][0], golden["t"], rows)
+
+    full = measure()
+    assert parity.error(full, golden["eps_full"]) < 5e-5
+    kept = {
+        name: tensor.clone()
+        for name, tensor in unet.state_dict().items()
+        if "temporal_modules" in name and "proj_out" in name
+    }
+    switch_off(unet, "temporal_modules")
+    assert parity.error(measure(), golden["eps_no_temporal"]) < 5e-5
+    switch_off(unet, "motion_modules")
+    assert parity.error(measure(), golden["eps_no_motion_no_temporal"]) < 5e-5
+    unet.load_state_dict(kept, strict=False)
+    assert parity.error(measure(), golden["eps_no_motion"]) < 5e-5
