@@ -19,7 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from portrait_anim.models.lite.expressions import EXPRESSIONS, TOKEN_GROUPS, ExpressionHeads, group_indices
+from portrait_anim.models.lite.expressions import (
+    EXPRESSIONS,
+    TOKEN_GROUPS,
+    ExpressionHeads,
+    group_indices,
+    mirror_indices,
+)
 from portrait_anim.training.export import replace_tensors
 from portrait_anim.training.networks import LiteNetworks, load_pipeline_weights
 from portrait_anim.training.shards import ShardDataset
@@ -82,7 +88,9 @@ def calibrate(
 def measure(nets: LiteNetworks, held_out: Iterable[Batch]) -> torch.Tensor:
     """Gains `(55,)` from stored samples of held-out people."""
     rows = [read_change(nets, stored, _generator(stored).manual_seed(k)) for k, stored in enumerate(held_out)]
-    return gains(*(torch.cat([row[k] for row in rows]) for k in (0, 1)))
+    predicted, truth = (torch.cat([row[k] for row in rows]) for k in (0, 1))
+    mirrored = [*mirror_indices(), *range(len(EXPRESSIONS), predicted.shape[1])]  # both sides of a face get one gain
+    return gains(torch.cat([predicted, predicted[:, mirrored]]), torch.cat([truth, truth[:, mirrored]]))
 
 
 def fit_linear(features: torch.Tensor, labels: torch.Tensor, ridge: float = 1e-4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from portrait_anim.models.lite.expression_field import ExpressionField
-from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS, mirror_indices
+from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS, TOKEN_GROUPS, mirror_indices
 from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.training import augment, damage
 from portrait_anim.training.draws import Draws, uniform
 from portrait_anim.training.losses import MotionLabels, expression_weights, motion_losses, unexplained
-from portrait_anim.training.networks import mixed_precision
+from portrait_anim.training.networks import LiteNetworks, mixed_precision
 from portrait_anim.training.step import Batch, StepInput, StepResult, total
 from portrait_anim.training.synthetic.crops import WINDOW, crop_renderer, draw_groups
 from portrait_anim.training.synthetic.renderer import Renderer
@@ -139,6 +139,24 @@ def crops_step(given: StepInput, batch: Batch) -> StepResult:
 def _pairs(values: torch.Tensor) -> torch.Tensor:
     """`(N, ...)` as `(B, person, gesture, ...)`."""
     return values.unflatten(0, (-1, 2, 2))
+
+
+@torch.no_grad()
+def drop_unread(nets: LiteNetworks) -> None:
+    """Remove from motion latents, in place, what no head reads.
+
+    A token group has several times more channels than its head has coefficients. Nothing teaches the rest, so it keeps
+    whatever the crop shows, and that is mostly who it shows. The last layer is projected onto what the heads can see:
+    they answer as before.
+    """
+    layer = nets.motion_encoder.to_latent
+    width = nets.motion_encoder.config.token_dim
+    for region, (first, last) in TOKEN_GROUPS.items():
+        head = nets.warp_field.heads.expression[region].weight.double()  # (n, d)
+        seen = torch.linalg.pinv(head) @ head  # (d, d)
+        rows = slice(first * width, last * width)
+        layer.weight[rows] = (seen @ layer.weight[rows].double()).to(layer.weight)
+        layer.bias[rows] = (seen @ layer.bias[rows].double()).to(layer.bias)
 
 
 def landmark_loss(read: torch.Tensor, true: torch.Tensor, moved: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -107,6 +107,9 @@ def run_stage(job: StageJob) -> bool:
     done = _steps_that_fit(job, journal)
     journal.flush()
     if done:
+        if state.spec.conclude is not None:
+            for nets in (state.nets, state.averaged):
+                state.spec.conclude(nets)
         measure(job, journal)
         if job.on_progress and job.crew.is_main:
             job.on_progress(_progress(job, 1.0))

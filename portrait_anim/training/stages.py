@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from portrait_anim.errors import InputError
-from portrait_anim.training.crops import crops_step, draw_crops, prepare_crops
+from portrait_anim.training.crops import crops_step, draw_crops, drop_unread, prepare_crops
 from portrait_anim.training.draws import Draws
+from portrait_anim.training.networks import LiteNetworks
 from portrait_anim.training.paint import denoise_step, distill_step, temporal_step
 from portrait_anim.training.pairs import draw_pairs
 from portrait_anim.training.step import Batch, StepInput, StepResult, prepare, warp_step
@@ -56,6 +57,7 @@ class StageSpec:
         frozen: Modules below them that do not.
         step: From a prepared batch to a loss.
         has_teacher: Whether the step learns from the networks that the stage started with.
+        conclude: Changes the networks once, when the stage is done.
         aim: What the stage is for, in a few words.
     """
 
@@ -66,6 +68,7 @@ class StageSpec:
     aim: str
     frozen: tuple[str, ...] = ()
     has_teacher: bool = False
+    conclude: Callable[[LiteNetworks], None] | None = None
 
 
 DATA_KINDS: Final[Mapping[str, DataKind]] = MappingProxyType(
@@ -84,7 +87,7 @@ STAGES: Final[Mapping[str, StageSpec]] = MappingProxyType(
         for stage in (
             StageSpec(
                 name="motion", data="crops", step=crops_step, aim="expression, gaze and pose of a face crop",
-                trains=("motion_encoder", "warp_field.heads"),
+                trains=("motion_encoder", "warp_field.heads"), conclude=drop_unread,
             ),
             StageSpec(
                 name="warp", data="samples", step=warp_step, aim="portrait geometry, flow, visibility",

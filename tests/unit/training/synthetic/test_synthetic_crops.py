@@ -3,6 +3,7 @@
 import torch
 
 from portrait_anim.training import crops
+from portrait_anim.training.networks import LiteNetworks
 from portrait_anim.training.synthetic.crops import SIZE_PX, crop_renderer, draw_groups
 from portrait_anim.training.synthetic.renderer import Renderer
 
@@ -69,3 +70,18 @@ def test_what_is_read_right_costs_nothing():
     assert crops.landmark_loss(true, true, moved, weight) == 0
     half = crops.landmark_loss(true.mean(0).expand(8, -1), true, moved, weight)
     assert 0.9 < half <= 1.0  # saying the mean explains nothing
+
+
+def test_latents_lose_what_no_head_reads_and_heads_answer_as_before():
+    torch.manual_seed(0)
+    nets = LiteNetworks().eval()
+    picture = torch.rand(6, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        before = nets.motion_encoder(picture).latent
+        answer = nets.warp_field.heads(before)
+        crops.drop_unread(nets)
+        after = nets.motion_encoder(picture).latent
+        torch.testing.assert_close(nets.warp_field.heads(after), answer, atol=1e-4, rtol=1e-3)
+    gaze = nets.motion_encoder.to_latent.weight[14 * 16 :]
+    assert torch.linalg.matrix_rank(gaze, rtol=1e-4) == 2  # 32 channels, two coefficients
+    assert after.norm() < 0.9 * before.norm()
