@@ -138,7 +138,8 @@ def crops_step(given: StepInput, batch: Batch) -> StepResult:
 
 def _pairs(values: torch.Tensor) -> torch.Tensor:
     """`(N, ...)` as `(B, person, gesture, ...)`."""
-    return values.unflatten(0, (-1, 2, 2))
+    out: torch.Tensor = values.unflatten(0, (-1, 2, 2))
+    return out
 
 
 @torch.no_grad()

@@ -204,7 +204,8 @@ def unexplained_part(features: torch.Tensor, motion: torch.Tensor, gallery: torc
 def ridge_predict(x: torch.Tensor, y: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """Ridge regression of `y` `(n, K)` on `x` `(n, D)`, both centred, at `new` `(m, D)`."""
     penalty = _RIDGE * len(x) * x.var() * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    return new @ torch.linalg.solve(x.T @ x + penalty, x.T @ y)
+    out: torch.Tensor = new @ torch.linalg.solve(x.T @ x + penalty, x.T @ y)
+    return out
 
 
 def main(argv: list[str] | None = None) -> int:
