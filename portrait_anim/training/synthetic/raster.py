@@ -1,14 +1,17 @@
-"""Batched z-buffer rasteriser in plain torch: no loop over samples or triangles, no gradients.
+"""Batched z-buffer rasteriser: no loop over samples or triangles, no gradients.
 
-Triangles are grouped by the size of their pixel box. Inside one group every triangle tests the same small window of
-candidate pixels; barycentric weights and depth are linear in x and y, so a window costs one broadcast addition. The
-nearest triangle of a pixel is found with one int64 `scatter_reduce(amin)` on keys (depth bits << 32 | triangle).
+On CUDA the kernels of `raster_triton.py` draw, where Triton can be imported (torch brings it on Linux). Everywhere else
+plain torch does, with the same result. There triangles are grouped by the size of their pixel box. Inside one group
+every triangle tests the same small window of candidate pixels; barycentric weights and depth are linear in x and y, so
+a window costs one broadcast addition. The nearest triangle of a pixel is found with one int64 `scatter_reduce(amin)` on
+keys (depth bits << 32 | triangle).
 
 Shape legend: B batch, V vertices, T triangles, P z-buffer planes, H and W picture size.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Final
 
 import torch
@@ -107,13 +110,43 @@ def rasterize(
     if plane is None:
         plane = torch.zeros_like(tris[:, 0])
     corner = xy[:, tris]  # (B, T, 3, 2)
-    limit = torch.tensor([W - 1, H - 1], device=xy.device)
-    first = torch.minimum((corner.amin(2) - 0.5).ceil().long().clamp(min=0), limit + 1)
-    last = torch.minimum((corner.amax(2) - 0.5).floor().long(), limit)
-    box = (last - first).amax(-1) + 1  # (B, T) longest side in pixels
     equations = triangle_equations(corner, depth[:, tris])
-    box = torch.where((last >= first).all(-1) & equations.isfinite().all(-1), box, 0)
-    keys = torch.full((B * planes * (H + GUARD) * (W + GUARD),), EMPTY, dtype=torch.int64, device=xy.device)
+    first, last = _pixel_boxes(corner, size)
+    drawable = (last >= first).all(-1) & equations.isfinite().all(-1)
+    keep = 0 if has_kernels(xy.device) else GUARD
+    keys = torch.full((B * planes * (H + keep) * (W + keep),), EMPTY, dtype=torch.int64, device=xy.device)
+    if has_kernels(xy.device):
+        from portrait_anim.training.synthetic import raster_triton
+
+        raster_triton.draw(keys, equations, first, torch.where(drawable[..., None], last, -1), plane, size, planes)
+    else:
+        box = torch.where(drawable, (last - first).amax(-1) + 1, 0)  # (B, T) longest side in pixels
+        _draw_by_size(keys, equations, first, box, plane, size, planes)
+    keys = keys.view(B, planes, H + keep, W + keep)[..., :H, :W]
+    return torch.where(keys == EMPTY, -1, keys & 0xFFFFFFFF), equations
+
+
+def has_kernels(device: torch.device) -> bool:
+    """Whether the kernels of `raster_triton.py` can draw on a device."""
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def _pixel_boxes(corner: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """First and last pixel (x, y) whose centre lies in the box around each triangle `(B, T, 3, 2)`, `(B, T, 2)` each.
+
+    A box that misses the picture or every pixel centre ends before it starts.
+    """
+    low, high = (corner.amin(2) - 0.5).ceil().long(), (corner.amax(2) - 0.5).floor().long()
+    sides = (size[1], size[0])
+    first = torch.stack([low[..., k].clamp(0, side) for k, side in enumerate(sides)], -1)
+    last = torch.stack([high[..., k].clamp(max=side - 1) for k, side in enumerate(sides)], -1)
+    return first, last
+
+
+def _draw_by_size(
+    keys: Tensor, equations: Tensor, first: Tensor, box: Tensor, plane: Tensor, size: tuple[int, int], planes: int
+) -> None:
+    """Draw all triangles with torch, window by window; `box` `(B, T)` is the longest side of their boxes [px]."""
     largest = int(box.max()) if box.numel() else 0
     smaller = 0
     for window in WINDOWS:
@@ -125,8 +158,6 @@ def rasterize(
             b, t = todo_b[s : s + step], todo_t[s : s + step]
             _draw_window(keys, equations[b, t], first[b, t], b * planes + plane[t], t, window, size)
         smaller = window
-    keys = keys.view(B, planes, H + GUARD, W + GUARD)[..., :H, :W]
-    return torch.where(keys == EMPTY, -1, keys & 0xFFFFFFFF), equations
 
 
 def interpolate(
@@ -145,11 +176,15 @@ def interpolate(
         `(B, H, W, C)`.
     """
     B, H, W = tri_id.shape
-    b, y, x = cell = (tri_id >= 0).nonzero(as_tuple=True)
-    value = interpolate_at(attributes, tri_id[cell], (b, y, x), equations, tris)
     if out is None:
         out = attributes.new_zeros(B, H, W, attributes.shape[-1])
-    out[cell] = value
+    if has_kernels(attributes.device):
+        from portrait_anim.training.synthetic import raster_triton
+
+        raster_triton.interpolate(attributes, tri_id, equations, tris, out)
+        return out
+    b, y, x = cell = (tri_id >= 0).nonzero(as_tuple=True)
+    out[cell] = interpolate_at(attributes, tri_id[cell], (b, y, x), equations, tris)
     return out
 
 
