@@ -51,6 +51,7 @@ class DrivingSource:
         start_s: Start of the part [s].
         end_s: End of the part [s]; `None` is the end of the clip.
         fps: Frame rate to bring the clip to [1/s]; `None` keeps its own.
+        profile: Profile that a motion file must be of.
 
     Attributes:
         motion: Motion from a motion file, else `None`.
@@ -63,7 +64,13 @@ class DrivingSource:
     """
 
     def __init__(
-        self, path: Path, *, start_s: float = 0.0, end_s: float | None = None, fps: Fraction | None = None
+        self,
+        path: Path,
+        *,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        fps: Fraction | None = None,
+        profile: str = "lite",
     ) -> None:
         from portrait_anim.pipelines.motion_file import is_motion_file, load_motion
 
@@ -76,7 +83,7 @@ class DrivingSource:
                     f"expected no start, end or fps for a motion file, got them for {path.name}; "
                     "give them to 'motion extract' instead"
                 )
-            self.motion = load_motion(path)
+            self.motion = load_motion(path, profile=profile)
             self.fps, self.num_frames = self.motion.fps, len(self.motion)
             return
         with VideoReader(path, start_s=start_s, end_s=end_s) as reader:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from portrait_anim import __version__, weights
+from portrait_anim import __version__
 from portrait_anim.consent import permit as gate
 from portrait_anim.consent import renders
 from portrait_anim.consent.records import RenderRequest
@@ -26,9 +26,9 @@ from portrait_anim.errors import Cancelled, MediaError, PortraitAnimError
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
 from portrait_anim.inputs import DrivingSource, read_portrait
+from portrait_anim.loading import default_options, load_pipeline
 from portrait_anim.media.image import pixel_digest, write_image
 from portrait_anim.media.writer import VideoWriter
-from portrait_anim.models.profiles import get_profile
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.provenance.claims import ManifestClaims
 from portrait_anim.provenance.label import Labeller
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from portrait_anim.consent.permit import RenderPermit
     from portrait_anim.pipelines.motion import MotionSequence
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+__all__ = ["RenderJob", "RenderResult", "animate", "default_home", "default_options", "load_pipeline"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,30 +123,6 @@ def default_home() -> Path:
     return platformdirs.user_data_path("portrait_anim")
 
 
-def load_pipeline(profile: str = "lite", *, device: str = "cpu") -> PortraitAnimationPipeline:
-    """Load a profile's pipeline after checking its weights.
-
-    Args:
-        profile: Name of the profile.
-        device: torch device, for example `"cpu"` or `"cuda"`.
-
-    Raises:
-        ProfileUnavailable: If there is no such profile.
-        WeightsMissing: If weight files are absent.
-        WeightsCorrupt: If a weight file has the wrong checksum.
-    """
-    import torch
-    from diffusers.utils import logging
-
-    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
-
-    folder = weights.require(get_profile(profile).folder)
-    logging.disable_progress_bar()
-    pipeline = PortraitAnimationPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)  # type: ignore[no-any-return]
-
-
 def animate(
     portrait: PathLike,
     driving: PathLike,
@@ -177,7 +155,7 @@ def animate(
         cameo: Id of the enrolled cameo.
         output: MP4 to write.
         home: Folder of consent store and keys; `None` is `default_home()`.
-        options: How to animate.
+        options: How to animate; `None` is `default_options(profile)`.
         grantee: Who renders.
         purpose: What for.
         context: Scene or context.
@@ -209,7 +187,7 @@ def animate(
         portrait_frame=portrait_frame or 0, compare=compare, sheet=Path(sheet) if sheet else None, profile=profile,
     )  # fmt: skip
     with open_store(Path(home) if home else default_home()) as store:
-        session = _Session(store, job, options or AnimationOptions(), on_progress, cancel, clock)
+        session = _Session(store, job, options or default_options(profile), on_progress, cancel, clock)
         return session.run(pipeline)
 
 
@@ -234,7 +212,9 @@ class _Session:
         _check_output(job)
         self._tell("portrait", 0, None)
         portrait = read_portrait(job.portrait, job.portrait_frame)
-        source = DrivingSource(job.driving, start_s=job.start_s, end_s=job.end_s, fps=job.fps)
+        source = DrivingSource(
+            job.driving, start_s=job.start_s, end_s=job.end_s, fps=job.fps, profile=job.profile
+        )
         self._tell("consent", 0, None)
         permit = self._authorise(portrait, source.duration_s)
         written = 0
@@ -296,8 +276,11 @@ class _Session:
             self._stop_if_cancelled()
             gate.still_valid(self.store, permit, self._clock())
 
+        extra: dict[str, Any] = {}
+        if self.job.profile == "xportrait2":  # its frames come after all of its steps
+            extra["on_denoise"] = lambda done, total: self._tell("denoise", done, total)
         stream = pipeline.stream(
-            portrait, motion, permit=permit, now=self._clock(), options=self.options, before_chunk=before_chunk
+            portrait, motion, permit=permit, now=self._clock(), options=self.options, before_chunk=before_chunk, **extra
         )
         sheet = ContactSheet(len(motion), portrait) if self.job.sheet else None
         size_px = self.options.size_px

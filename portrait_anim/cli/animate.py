@@ -49,8 +49,10 @@ def animate(
     pose_gain: Annotated[float, typer.Option(help="Factor on head movement.")] = DEFAULTS.pose_gain,
     regions: Regions = None,
     smoothing: Annotated[float, typer.Option(help="Smoothing over time, 0 to 1.")] = DEFAULTS.smoothing,
-    size: Annotated[int, typer.Option(help="Side of the generated face, in pixels.")] = DEFAULTS.size_px,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = DEFAULTS.num_steps,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the generated face, in pixels.", show_default="256, xportrait2: 512")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="2, xportrait2: 35")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = DEFAULTS.seed,
     start: Annotated[float, typer.Option(help="Where to begin in the clip, in seconds.")] = 0.0,
     end: Annotated[
@@ -71,6 +73,7 @@ def animate(
     options = animation_options(
         motion=motion, expression_gain=expression_gain, pose_gain=pose_gain, regions=regions, size_px=size,
         num_steps=steps, seed=seed, crop_only=crop_only, face=face, driving_face=driving_face, smoothing=smoothing,
+        profile=profile,
     )  # fmt: skip
     from portrait_anim import studio
 

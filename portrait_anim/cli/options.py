@@ -94,17 +94,25 @@ def usage_errors() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def animation_options(**choices: Any) -> AnimationOptions:
+def animation_options(*, profile: str = "lite", **choices: Any) -> AnimationOptions:
     """Build the options of one animation; a value out of range is a usage error that names the option.
 
     Args:
+        profile: Profile whose defaults of size and steps hold.
         choices: Fields of `AnimationOptions`; `None` means the default.
 
     Raises:
         typer.BadParameter: If a value is out of range.
+        ProfileUnavailable: If there is no such profile.
     """
+    given = {name: value for name, value in choices.items() if value is not None}
+    if profile != "lite":
+        from portrait_anim.models.profiles import get_profile
+
+        spec = get_profile(profile)
+        given = {"num_steps": spec.default_steps, "size_px": spec.default_size_px, **given}
     with usage_errors():
-        return AnimationOptions(**{name: value for name, value in choices.items() if value is not None})
+        return AnimationOptions(**given)
 
 
 Home = Annotated[

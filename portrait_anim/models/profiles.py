@@ -19,6 +19,7 @@ class ProfileSpec:
         default_steps: Denoising steps when the user does not say.
         default_size_px: Output crop side when the user does not say [px].
         licence: SPDX identifier of the weights.
+        shipped: Whether the weights come with the package; otherwise the user fetches and converts them.
     """
 
     name: str
@@ -28,12 +29,17 @@ class ProfileSpec:
     default_steps: int
     default_size_px: int
     licence: str
+    shipped: bool = True
 
 
 PROFILES: dict[str, ProfileSpec] = {
     "lite": ProfileSpec(
         name="lite", folder="lite", motion_size_px=128, portrait_size_px=256,
         default_steps=2, default_size_px=256, licence="CC-BY-NC-SA-4.0",
+    ),
+    "xportrait2": ProfileSpec(
+        name="xportrait2", folder="xportrait2", motion_size_px=224, portrait_size_px=512,
+        default_steps=35, default_size_px=512, licence="CC-BY-NC-4.0", shipped=False,
     ),
 }  # fmt: skip
 

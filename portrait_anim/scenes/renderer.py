@@ -14,7 +14,7 @@ from portrait_anim import studio, weights
 from portrait_anim.consent.records import CameoKind
 from portrait_anim.consent.registry import get_cameo
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.errors import InputError, MediaError, ShotFailed
+from portrait_anim.errors import InputError, MediaError, ProfileUnavailable, ShotFailed
 from portrait_anim.models.profiles import get_profile
 from portrait_anim.scenes.executors import LocalExecutor, ShotExecutor
 from portrait_anim.scenes.film import SceneResult, join_film
@@ -212,7 +212,12 @@ class _Session:
 
 def _keys(plan: ScenePlan, grantee: str, profile: str) -> dict[str, str]:
     """Name on the shelf by shot id."""
-    folder = get_profile(profile).folder
+    spec = get_profile(profile)
+    if not spec.shipped:
+        raise ProfileUnavailable(
+            f"expected a profile that can render scenes, which is 'lite', got {profile!r}; animate its shots one by one"
+        )
+    folder = spec.folder
     lines = sorted((line.file, line.sha256) for line in weights.read_manifest().files if line.profile == folder)
     digest = hashlib.sha256(repr(lines).encode()).hexdigest()
     return {

@@ -59,7 +59,7 @@ class Malicious:
         return print, ("executed",)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", pickle.dumps(Malicious())])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", pickle.dumps(Malicious(), protocol=2)])
 def test_damaged_and_malicious_files_are_refused_without_running_them(tmp_path, content, capfd):
     path = tmp_path / "file.pth"
     path.write_bytes(content)

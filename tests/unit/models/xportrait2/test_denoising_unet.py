@@ -95,7 +95,7 @@ def test_saving_and_loading_changes_nothing(unet, tmp_path):
     again = XPortrait2DenoisingUNet.from_pretrained(tmp_path)
     sample = draw(4, 2, 8, 8)
     results = [net(sample, step(), [net.condition(torch.ones(1, 8), None, draw(2, 6, 4))]) for net in (unet, again)]
-    torch.testing.assert_close(*results, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-4)
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in unet.state_dict().items())
 
 

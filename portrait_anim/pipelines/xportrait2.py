@@ -1,0 +1,311 @@
+"""The pipeline of the `xportrait2` profile: a permit, a portrait and motion become frames.
+
+Everything that does not change between steps or windows is computed once: motion tokens per frame, the portrait's
+features, keys and values. Results are those of the published pipeline.
+
+Shapes: T frames, L motion tokens, S side of the output crop, h = S / 8 side of a latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLTemporalDecoder, DDIMScheduler, DiffusionPipeline
+
+from portrait_anim.consent.permit import RenderPermit
+from portrait_anim.errors import InputError, NoFaceFound
+from portrait_anim.face.crop import crop
+from portrait_anim.face.detect import FaceDetector, find_face
+from portrait_anim.face.paste import paste_back, soft_mask
+from portrait_anim.face.short_range import ShortRangeDetector
+from portrait_anim.face.track import track
+from portrait_anim.media.image import from_tensor, pixel_digest
+from portrait_anim.models import (
+    XPortrait2DenoisingUNet,
+    XPortrait2ImageEncoder,
+    XPortrait2MotionEncoder,
+    XPortrait2ReferenceUNet,
+)
+from portrait_anim.models.xportrait2.denoising_unet import RowCondition
+from portrait_anim.pipelines.motion import STATUS, MotionSequence
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.pipelines.portrait import AnimatedFrame
+from portrait_anim.pipelines.xportrait2_crops import Box, cut, grow_box, portrait_box, portrait_crop
+from portrait_anim.pipelines.xportrait2_driving import MotionCropper
+from portrait_anim.pipelines.xportrait2_inputs import decode_frames, encode_image, encode_motion, encode_portrait
+from portrait_anim.pipelines.xportrait2_sampling import SamplingOptions, denoise, draw_noise, draw_offsets
+from portrait_anim.types import CropTransform, Float32Array, Frame, UInt8Array
+
+DECODE_CHUNK = 25
+_MOTION_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class XPortrait2Portrait:
+    """Everything about the portrait that every step needs.
+
+    Attributes:
+        latent: `(1, 4, h, h)`, scaled.
+        unconditional: Guidance row without the portrait, with its own motion.
+        token: Image token `(1, 768)`.
+        taps: Features of the reference UNet.
+    """
+
+    latent: torch.Tensor
+    unconditional: RowCondition
+    token: torch.Tensor
+    taps: tuple[torch.Tensor, ...]
+
+
+class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
+    """Animate a portrait with the published X-Portrait 2 / X-NeMo networks.
+
+    Args:
+        motion_encoder: Face crop to motion tokens.
+        reference_unet: Portrait latent to features.
+        denoising_unet: Noise of a window of frames.
+        vae: Latent codec.
+        image_encoder: Portrait to image token.
+        scheduler: DDIM in the published configuration.
+    """
+
+    def __init__(
+        self,
+        motion_encoder: XPortrait2MotionEncoder,
+        reference_unet: XPortrait2ReferenceUNet,
+        denoising_unet: XPortrait2DenoisingUNet,
+        vae: AutoencoderKLTemporalDecoder,
+        image_encoder: XPortrait2ImageEncoder,
+        scheduler: DDIMScheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            motion_encoder=motion_encoder,
+            reference_unet=reference_unet,
+            denoising_unet=denoising_unet,
+            vae=vae,
+            image_encoder=image_encoder,
+            scheduler=scheduler,
+        )
+
+    # 1. motion -------------------------------------------------------------------------------------------------
+    def extract_motion(
+        self,
+        frames: Iterable[Frame],
+        fps: Fraction,
+        *,
+        face: str | None = None,
+        on_frame: Callable[[int], None] | None = None,
+    ) -> MotionSequence:
+        """Read the motion of one face from a clip; no picture is kept.
+
+        Args:
+            frames: Frames of the driving clip at constant rate.
+            fps: That rate [1/s].
+            face: Which face, see `AnimationOptions.driving_face`.
+            on_frame: Called with the number of frames done.
+
+        Returns:
+            Motion tokens of every frame. Rotation is inside the tokens and stays zero; anchor and scale are centre
+            and side of the face box [px].
+
+        Raises:
+            NoFaceFound: If no frame shows a face.
+        """
+        cropper = MotionCropper()
+        crops: list[UInt8Array] = []
+        tokens: list[torch.Tensor] = []
+        boxes: list[Box] = []
+        states: list[int] = []
+        with ShortRangeDetector() as detector:
+            for tracked in track(frames, choice=face):
+                states.append(STATUS.index(tracked.status))
+                if tracked.observation is not None:
+                    left, top, right, bottom = detector.box_of(tracked.frame.image, tracked.observation)
+                    boxes += [(left, top, right, bottom)] * (len(states) - len(boxes) if not boxes else 1)
+                elif boxes:
+                    boxes.append(boxes[-1])
+                if boxes:
+                    crops += cropper.add(tracked.frame.image, boxes[-1])
+                if len(crops) >= _MOTION_BATCH:
+                    tokens.append(encode_motion(self.motion_encoder, crops))
+                    crops = []
+                if on_frame:
+                    on_frame(len(states))
+        crops += cropper.finish()
+        if crops:
+            tokens.append(encode_motion(self.motion_encoder, crops))
+        if not tokens:
+            raise NoFaceFound("expected a driving clip that shows a face, found none in any frame; use another clip")
+        latent = _array(torch.cat(tokens))
+        # Frames before the face is first seen move as the first one that shows it.
+        latent = np.concatenate([latent[:1].repeat(len(states) - len(latent), axis=0), latent])
+        corners = np.array(boxes, np.float32)
+        return MotionSequence(
+            latent=latent,
+            rotation=np.zeros((len(states), 3), np.float32),
+            anchor=(corners[:, :2] + corners[:, 2:]) / 2,
+            scale=np.maximum(corners[:, 2] - corners[:, 0], 1),
+            status=np.asarray(states, np.uint8),
+            fps=fps,
+        )
+
+    # 2. portrait -----------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def prepare_portrait(self, appearance: UInt8Array, face: UInt8Array, size_px: int) -> XPortrait2Portrait:
+        """Compute once what the denoiser needs to know of the portrait.
+
+        Args:
+            appearance: Portrait crop `(512, 512, 3)` uint8 sRGB, see `portrait_crop`.
+            face: Face crop `(H, W, 3)` uint8 sRGB, whose motion is that of the unconditional row.
+            size_px: Side at which to generate [px].
+        """
+        token = encode_image(self.image_encoder, appearance).to(self.denoising_unet.dtype)
+        latent = encode_portrait(self.vae, appearance, size_px)
+        # The published pipeline keeps these features in 16 bits whatever it computes in.
+        taps = tuple(
+            tap.half().to(token) for tap in self.reference_unet(latent.to(self.reference_unet.dtype), token)
+        )
+        still = encode_motion(self.motion_encoder, [face]).to(token)
+        unconditional = self.denoising_unet.condition(torch.zeros_like(token), None, still)
+        return XPortrait2Portrait(latent=latent, unconditional=unconditional, token=token, taps=taps)
+
+    # 3. frames -------------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def _generate(
+        self,
+        portrait: XPortrait2Portrait,
+        motion: torch.Tensor,
+        options: SamplingOptions,
+        on_window: Callable[[int, int], None] | None = None,
+    ) -> Iterator[UInt8Array]:
+        """Generate crops for motion tokens.
+
+        Args:
+            portrait: What `prepare_portrait` returned.
+            motion: Motion tokens of the driver `(T, L, 16)`.
+            options: Steps, guidance, windows, seed.
+            on_window: See `denoise`.
+
+        Yields:
+            Crops `(T_run, S, S, 3)` uint8 sRGB, in order.
+        """
+        shape = (portrait.latent.shape[1], len(motion), *portrait.latent.shape[2:])
+        latents = denoise(
+            self.denoising_unet,
+            self.scheduler,
+            portrait=portrait.latent,
+            unconditional=portrait.unconditional,
+            conditional=self.denoising_unet.condition(portrait.token, portrait.taps, motion.to(portrait.token)),
+            noise=draw_noise(shape, options.seed),
+            offsets=draw_offsets(options, len(motion)),
+            options=options,
+            on_window=on_window,
+        )
+        for frames in decode_frames(self.vae, latents, DECODE_CHUNK):
+            yield from_tensor(frames)
+
+    def stream(
+        self,
+        portrait: UInt8Array,
+        motion: MotionSequence,
+        *,
+        permit: RenderPermit,
+        now: datetime,
+        options: AnimationOptions | None = None,
+        sampling: SamplingOptions | None = None,
+        before_chunk: Callable[[], None] | None = None,
+        on_denoise: Callable[[int, int], None] | None = None,
+    ) -> Iterator[AnimatedFrame]:
+        """Animate a portrait; frames come as soon as they are decoded.
+
+        Args:
+            portrait: `(H, W, 3)` uint8 sRGB; must be the one the permit was given for.
+            motion: Motion of the driving clip.
+            permit: Authorisation from the consent gate.
+            now: Current time, timezone-aware.
+            options: Choices; those that only the `lite` profile knows must have their default.
+            sampling: How to denoise; steps and seed are taken from `options`. `None` is the published way.
+            before_chunk: Called before each window and before frames are given out; raise in it to stop.
+            on_denoise: Told windows done and windows in all.
+
+        Yields:
+            Finished frames in order.
+
+        Raises:
+            ConsentDenied: If the permit is not for this portrait, or no longer holds.
+            InputError: If the portrait shows no single usable face, or an option does not apply.
+        """
+        options = options or AnimationOptions(num_steps=SamplingOptions().num_steps, size_px=512)
+        # 1. the gate
+        permit.check(pixel_digest(portrait), now)
+        _check_options(options)
+        # 2. what stays
+        box = self._face_box(portrait, options.face)
+        size = (portrait.shape[0], portrait.shape[1])
+        prepared = self.prepare_portrait(
+            portrait_crop(portrait, box), cut(portrait, grow_box(box, size)), options.size_px
+        )
+        transform = _square_transform(portrait_box(box, size)[0], options.size_px)
+        before, mask = crop(portrait, transform), soft_mask(options.size_px)
+
+        def on_window(done: int, total: int) -> None:
+            if before_chunk:
+                before_chunk()
+            if on_denoise:
+                on_denoise(done, total)
+
+        # 3. what moves
+        sampling = replace(sampling or SamplingOptions(), num_steps=options.num_steps, seed=options.seed)
+        tokens = torch.from_numpy(motion.latent)
+        index = 0
+        for crops in self._generate(prepared, tokens, sampling, on_window):
+            if before_chunk:
+                before_chunk()
+            for generated in crops:
+                # 4. back into the full frame
+                image = generated
+                if not options.crop_only:
+                    image = paste_back(generated, portrait, transform, mask, reference_crop=before)
+                yield AnimatedFrame(image=image, crop=generated, index=index, time_s=index / float(motion.fps))
+                index += 1
+
+    def __call__(self, portrait: UInt8Array, motion: MotionSequence, **kwargs: Any) -> list[AnimatedFrame]:
+        """Run `stream` to its end and return all frames; for clips that fit in memory."""
+        return list(self.stream(portrait, motion, **kwargs))
+
+    @staticmethod
+    def _face_box(portrait: UInt8Array, choice: str | None) -> Box:
+        with FaceDetector() as detector, ShortRangeDetector() as short_range:
+            left, top, right, bottom = short_range.box_of(portrait, find_face(portrait, detector, choice))
+        return left, top, right, bottom
+
+
+def _check_options(options: AnimationOptions) -> None:
+    """Refuse options that would be ignored."""
+    plain = AnimationOptions()
+    names = ("motion", "expression_gain", "pose_gain", "regions", "smoothing")
+    changed = [name for name in names if getattr(options, name) != getattr(plain, name)]
+    if changed:
+        raise InputError(
+            f"expected the default of {', '.join(changed)}, as X-Portrait 2 does not separate parts of the motion; "
+            "leave them out or use the profile 'lite'"
+        )
+
+
+def _square_transform(square: Box, size_px: int) -> CropTransform:
+    """Map frame pixels to the pixels of a generated crop."""
+    left, top, right, bottom = square
+    across, down = size_px / (right - left), size_px / (bottom - top)
+    matrix = np.array([[across, 0.0, -across * left], [0.0, down, -down * top]])
+    return CropTransform(matrix=matrix, size_px=size_px)
+
+
+def _array(tensor: torch.Tensor) -> Float32Array:
+    return tensor.float().cpu().numpy()
