@@ -2,6 +2,12 @@
 
 The rate is compared with that of the same engine asked for one sample at a time, on the CPU, in the same run: what a
 data loader without batches would do. Batches and the device are what the ratio measures.
+
+On CUDA the host runs ahead of the device, and waits for it up to 13 times per batch, each time to learn how many pixels
+or pictures there are: mouths, eyes and seams of parts (3), who wears glasses and where (7), which pictures are rendered
+at all (3). Working on all pixels instead would cost more than the waits: these are a few percent of a picture. Another
+dozen waits are copies of short index lists. The rasteriser does not wait where Triton can be imported; in plain torch
+it does about 50 times.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Shape legend: B batch, N points, W picture side in pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,8 +42,8 @@ class Window:
             raise ValueError(f"expected a window wider than 0 photo units, got {self.span}")
 
     def origin(self, like: Tensor) -> Tensor:
-        """Upper left corner `(2,)`, of the type and on the device of `like`."""
-        return like.new_tensor([self.left, self.top])
+        """Upper left corner `(2,)`, on the device of `like`."""
+        return constant((self.left, self.top), like)
 
     def pixel_centres(self, side_px: int, device: torch.device) -> Tensor:
         """Photo-frame positions of the pixel centres of a picture, `(side_px, side_px, 2)` (x, y)."""
@@ -65,6 +66,14 @@ class Window:
     def look_up(self, picture: Tensor, xy: Tensor) -> Tensor:
         """Values of a picture `(B, C, W, W)` at photo positions `(B, H, W', 2)`, edges continued."""
         return F.grid_sample(picture, self.to_grid(xy), mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def constant(values: Sequence[float] | Sequence[Sequence[float]], like: Tensor | torch.device) -> Tensor:
+    """Numbers as a float32 tensor where another one is, copied there without making the host wait."""
+    device = like.device if isinstance(like, Tensor) else like
+    if device.type != "cuda":
+        return torch.tensor(values, dtype=torch.float32, device=device)
+    return torch.tensor(values, dtype=torch.float32, pin_memory=True).to(device, non_blocking=True)
 
 
 def project(points: Tensor) -> Tensor:

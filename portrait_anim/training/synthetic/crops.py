@@ -19,7 +19,7 @@ from portrait_anim.training.synthetic import variation as vary
 from portrait_anim.training.synthetic.motion import Gesture, choose
 from portrait_anim.training.synthetic.mouth import LOOK, person_look
 from portrait_anim.training.synthetic.posing import Motion, pose_head
-from portrait_anim.training.synthetic.samples import limit_turn, usable_rows
+from portrait_anim.training.synthetic.samples import limit_turn
 
 if TYPE_CHECKING:
     from portrait_anim.training.synthetic.renderer import Renderer
@@ -73,7 +73,7 @@ def draw_groups(
         The groups.
     """
     statistics = renderer.statistics
-    usable, _ = usable_rows(renderer)
+    usable, _ = renderer.pools
     first = statistics.pick(generator, usable, groups)
     candidates = statistics.pick(generator, usable, groups, _CANDIDATES)
     unlike = (renderer.shown[candidates] - renderer.shown[first][:, None]).norm(dim=-1) + (candidates == first[:, None])

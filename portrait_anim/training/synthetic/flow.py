@@ -80,6 +80,7 @@ def forward_map(
     b, y, x = ((place.abs().amax(-1) < 7) & (worn[:, :1, None] > 0)).nonzero(as_tuple=True)
     at = place[b, y, x]
     on = front(worn[b], at)[0][:, 0] < 0.1  # a little wider, so that bilinear look-ups at the edge meet the frame
+    on = on.nonzero()[:, 0]
     b, y, x = b[on], y[on], x[on]
     out[b, y, x] = posed.point(b, at[on])
     return out

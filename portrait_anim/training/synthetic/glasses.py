@@ -92,7 +92,7 @@ def draw_glasses(N: int, generator: torch.Generator, device: torch.device, share
     """
 
     def pick(table: tuple[tuple[float, ...], ...]) -> Tensor:
-        rows = torch.tensor(table, device=device)
+        rows = camera.constant(table, device)
         return rows[torch.randint(len(table), (N,), generator=generator, device=device)]
 
     noise = torch.rand(N, 8, generator=generator, device=device)
@@ -176,7 +176,7 @@ def paint_glasses(
     edge, lens = front(g, at)
     rim = (0.5 - edge / unit_cm).clamp(0, 1)
     temple = _temples(g, pose.rows(b), pixels[y, x], unit_cm)
-    below, _ = front(g, at + at.new_tensor([0.0, 0.28]))  # light from above throws the shadow downwards
+    below, _ = front(g, at + camera.constant((0.0, 0.28), at))  # light from above throws the shadow downwards
     shadow = 1 - 0.28 * torch.exp(-((below.clamp(min=0) / 0.22) ** 2)) * (1 - rim)
     inside = (0.5 - lens / unit_cm).clamp(0, 1)
     band = camera.smoothstep(1 - ((at[:, :1].abs() * 0.5 + at[:, 1:] - 1.4).abs() / 0.5))
@@ -222,7 +222,7 @@ def glasses_score(eye_centre: Tensor, rotation: Tensor, photo: Tensor) -> Tensor
     Returns:
         `(N,)`; above `LOOKS_LIKE_GLASSES` it is likely.
     """
-    offset = rotation @ rotation.new_tensor([0.0, 0.0, 2.0])
+    offset = rotation @ camera.constant((0.0, 0.0, 2.0), rotation)
     pose = FramePose(centre=eye_centre.mean(1) + offset, axes=rotation)
 
     def line(left: float, right: float, low: float, high: float) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from portrait_anim.training.synthetic.camera import smoothstep
+from portrait_anim.training.synthetic.camera import constant, smoothstep
 from portrait_anim.training.synthetic.shading import luminance
 
 RIM_POINTS: Final = 15
@@ -136,7 +136,7 @@ def lid_colour(lids: LidMap, fill: Tensor) -> Tensor:
         `(N, V, 3)`.
     """
     out = fill.clone()
-    plain = lids.colour @ fill[:, lids.donors] * fill.new_tensor(_REDNESS)
+    plain = lids.colour @ fill[:, lids.donors] * constant(_REDNESS, fill)
     out[:, lids.skinned] = torch.lerp(out[:, lids.skinned], plain, lids.skin[lids.skinned, None])
     return out
 
@@ -189,7 +189,7 @@ def shut(lids: LidMap, vertices: Tensor, closure: Tensor, rotation: Tensor) -> T
         `(B, n, 3)` for the vertices `lids.rows` [cm].
     """
     share = smoothstep((closure - _CLOSES_FROM) / (SHUT - _CLOSES_FROM))[..., None, None]  # (B, 2, 1, 1)
-    over = (rotation @ rotation.new_tensor(_OVERLAP_CM))[:, None, None]
+    over = (rotation @ constant(_OVERLAP_CM, rotation))[:, None, None]
     gap = (vertices[:, lids.lower] - vertices[:, lids.upper] + over) * share  # (B, 2, K, 3)
     return lids.follow @ gap.flatten(1, 2)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from portrait_anim.training.synthetic.camera import constant
 from portrait_anim.training.synthetic.motion_tables import (
     BROW_ACTIONS,
     EMOTIONS,
@@ -158,7 +159,7 @@ class MotionStatistics:
 
     def vector(self, *values: float) -> Tensor:
         """A constant on the right device."""
-        return torch.tensor(values, device=self.device)
+        return constant(values, self.device)
 
     def asymmetry(self, g: torch.Generator, B: int) -> Tensor:
         """Factors around 1 `(B, 53)`; the sides of a pair lean in opposite directions, sometimes strongly."""

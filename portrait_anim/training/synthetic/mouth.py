@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from portrait_anim.training.synthetic.camera import smoothstep
+from portrait_anim.training.synthetic.camera import constant, smoothstep
 from portrait_anim.training.synthetic.shading import luminance
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def mouth_attributes(mesh: HeadMesh, people: People, who: Tensor, head: PosedHea
     depth = (head.vertices[:, mesh.lips, 2].mean(1, keepdim=True) - 0.4 - head.vertices[..., 2]).clamp(0, 9)
     outwards = normals * normals[..., 2:].sign()
     lamp = people.lamp[who]
-    front = luminance(outwards.new_tensor([[[0.0, 0.0, 1.0]]]).expand(B, -1, -1), lamp)
+    front = luminance(constant((0.0, 0.0, 1.0), outwards).expand(B, 1, 3), lamp)
     lit = (luminance(outwards, lamp) / front).clamp(0.5, 1.3)
     moving = torch.stack([depth, outwards[..., 2], mesh.neutral[:, 0].expand(B, -1), lit], -1)
     return torch.cat([torch.stack(fixed, -1).expand(B, -1, -1), moving], -1)
@@ -128,15 +128,15 @@ def shade_mouth(values: Tensor, look: Tensor, light: Tensor, enamel: Tensor) -> 
     tooth, across, height, size, place, gum, tongue, depth, facing, aside, lit = values.split(1, 1)
     k = look.clamp(-2.2, 2.2).split(1, 1)  # 12 x (n, 1)
     light = light[:, None]
-    ownwhite = values.new_tensor(ENAMEL_RGB) * (1.06 + 0.06 * k[3]) * light
+    ownwhite = constant(ENAMEL_RGB, values) * (1.06 + 0.06 * k[3]) * light
     base = torch.where(enamel.isnan(), ownwhite, enamel * 1.04)
     white, line, gap = _enamel(across, height / size.clamp(min=0.5), place, k)
     white = white * base * (1 - 0.03 * aside.abs())
-    flesh = values.new_tensor(GUM_RGB) * (1 + 0.10 * k[4]) * _red(1 + 0.06 * k[5]) * light
+    flesh = constant(GUM_RGB, values) * (1 + 0.10 * k[4]) * _red(1 + 0.06 * k[5]) * light
     groove = 1 - 0.22 * torch.exp(-((aside / 0.16) ** 2)) + 0.05 * torch.sin(9 * depth) * torch.cos(13 * aside)
-    muscle = values.new_tensor(TONGUE_RGB) * (1 + 0.10 * k[6]) * groove * light
+    muscle = constant(TONGUE_RGB, values) * (1 + 0.10 * k[6]) * groove * light
     muscle = muscle + 0.10 * facing**6 * light  # wet
-    cavity = values.new_tensor(CAVITY_RGB) * light
+    cavity = constant(CAVITY_RGB, values) * light
     colour = torch.lerp(cavity, flesh, gum.clamp(0, 1))
     colour = torch.lerp(colour, muscle, tongue.clamp(0, 1))
     solid = (2 * tooth - 0.5).clamp(0, 1)

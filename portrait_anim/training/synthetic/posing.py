@@ -78,7 +78,7 @@ def motion_of(mesh: HeadMesh, people: People, who: Tensor, gesture: Gesture, res
     rotation = camera.euler(*gesture.head.unbind(1)) @ people.rotation[who].transpose(1, 2)
     lips = people.vertices[who][:, mesh.lips].mean(1) - people.pivot[who]
     swing = (rotation @ lips[..., None])[..., 0] - lips
-    follow = -_FOLLOW_SHARE * swing * swing.new_tensor([1.0, 1.0, 0.0])
+    follow = -_FOLLOW_SHARE * swing * camera.constant((1.0, 1.0, 0.0), swing)
     gaze = (gesture.gaze - people.gaze[who]).clamp(-_GAZE_LIMIT_DEG, _GAZE_LIMIT_DEG)
     return Motion(
         expr=(resting[who] + gesture.expr).clamp(0, 1),
@@ -127,7 +127,7 @@ def _displacement(mesh: HeadMesh, people: People, who: Tensor, motion: Motion) -
     expr = add_lid_coupling(motion.expr, motion.gaze, names)
     moved = ((expr - people.expression[who]) @ mesh.expression_basis).view(len(who), -1, 3)
     moved = moved + weights["tongue"][:, None] * _tongue(mesh, expr)[:, None]
-    moved = moved + weights["upper"][:, None] * moved.new_tensor([0, -0.22, 0.05])
+    moved = moved + weights["upper"][:, None] * camera.constant((0.0, -0.22, 0.05), moved)
     moved = moved @ people.rotation[who].transpose(1, 2)
     closure = expr[:, [names.index("eyeBlink_L"), names.index("eyeBlink_R")]]
     blink = closure[:, :1] * mesh.left + closure[:, 1:] * (1 - mesh.left)  # (B, V) of the own side

@@ -10,6 +10,7 @@ Shape legend: B pictures, V vertices, G grid nodes per side, W picture side [px]
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -150,6 +151,13 @@ class Renderer:
         """Where pictures are made."""
         return self.cast.device
 
+    @functools.cached_property
+    def pools(self) -> tuple[Tensor, Tensor]:
+        """Rows that may be shown at all, and the clean ones; see `samples.usable_rows`. Found once: it waits."""
+        from portrait_anim.training.synthetic.samples import usable_rows
+
+        return usable_rows(self)
+
     def motion_of(self, who: Tensor, gesture: Gesture) -> Motion:
         """Motion of the people `who` `(B,)` that shows an identity-free gesture."""
         return motion_of(self.cast.mesh, self.cast.people, who, gesture, self.resting)
@@ -187,6 +195,7 @@ class Renderer:
         if len(who) != len(variation):
             raise ValueError(f"expected a variation of {len(who)} people, got one of {len(variation)}")
         out = copy.copy(self)
+        out.__dict__.pop("pools", None)  # of the people before
         out.cast = replace(
             self.cast,
             people=vary(self.cast.people, who, variation),

@@ -142,7 +142,7 @@ def draw_batch(
     statistics = renderer.statistics
     role = statistics.rand(generator, batch)
     target_is_photo, source_is_photo = role < photo_target, role > photo_target + two_renders
-    usable, clean = usable_rows(renderer)
+    usable, clean = renderer.pools
     picked_clean, picked = statistics.pick(generator, clean, batch), statistics.pick(generator, usable, batch)
     who = torch.where(source_is_photo, picked_clean, picked)
     target = choose(target_is_photo, renderer.photographed(who), _random_gesture(renderer, who, generator))
@@ -195,9 +195,10 @@ def render_samples(
     needed = torch.cat([~source_is_photo, ~target_is_photo, torch.ones_like(source_is_photo)])
     row = torch.where(needed, needed.long().cumsum(0) - 1, -1)  # row of each picture among the rendered ones
     look = person_look(renderer.cast.people.number[people]) + torch.cat([own[:batch], own])
-    frames = renderer.render(people[needed], motion.rows(needed), look[needed])
+    shown = needed.nonzero()[:, 0]
+    frames = renderer.render(people[shown], motion.rows(shown), look[shown])
     image = renderer.photos(people[:batch]).repeat(3, 1, 1, 1)
-    image[needed] = frames.image
+    image[shown] = frames.image
     out = _assemble(renderer, people, (source, target, driver), motion, row, frames, _to_uint8(image))
     return replace(out, who=who, other=other)
 

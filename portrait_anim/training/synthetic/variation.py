@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from portrait_anim.training.synthetic.camera import FRAME
+from portrait_anim.training.synthetic.camera import FRAME, constant
 from portrait_anim.training.synthetic.glasses import SHARE, draw_glasses, no_glasses
 from portrait_anim.training.synthetic.people import People
 from portrait_anim.training.synthetic.shading import box_blur, luminance
@@ -117,7 +117,7 @@ def draw_variation(people: People, who: Tensor, generator: torch.Generator, *, s
         return torch.rand(*size, generator=generator, device=device)
 
     def vector(*values: float) -> Tensor:
-        return torch.tensor(values, device=device)
+        return constant(values, device)
 
     somebody = torch.randint(len(people), (N,), generator=generator, device=device)
     towards = (uniform(N, 1) * 1.5 - 0.5) * _SHAPE_BLEND
@@ -146,11 +146,11 @@ def draw_variation(people: People, who: Tensor, generator: torch.Generator, *, s
 
 def _turned_light(light: Tensor, towards: Tensor, share: Tensor, scale: float) -> Tensor:
     """Light `(N, 9)` with weaker sides of its own and a new lamp, as bright as before on what faces the camera."""
-    lamp = F.normalize(towards * towards.new_tensor([1.0, 0.6, 0.3]) + towards.new_tensor([0.0, 0.25, 0.6]), dim=1)
+    lamp = F.normalize(towards * constant((1.0, 0.6, 0.3), towards) + constant((0.0, 0.25, 0.6), towards), dim=1)
     keep = 1 - 0.6 * min(scale, 1.0) * share[:, :1]
     new = torch.cat([light[:, :1], light[:, 1:] * keep], 1)
     new[:, 1:4] += lamp * (scale * _TURNED_LIGHT * share[:, 1:] * light[:, :1])
-    front = F.normalize(light.new_tensor([[0.0, 0.1, 1.0]]), dim=1).expand(len(light), 1, 3)
+    front = F.normalize(constant(((0.0, 0.1, 1.0),), light), dim=1).expand(len(light), 1, 3)
     return new * (luminance(front, light) / luminance(front, new))
 
 
