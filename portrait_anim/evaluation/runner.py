@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -162,7 +163,8 @@ def _results(
         return
     # Fresh processes: neither torch nor mediapipe survives a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
+    jobs = min(jobs, len(tasks))
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_share_cores, initargs=(jobs,)) as pool:
         running = [pool.submit(run_in_process, task) for task in tasks]
         try:
             for future in as_completed(running):
@@ -170,6 +172,13 @@ def _results(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _share_cores(jobs: int) -> None:
+    """Let this process use its part of the cores only: threads of several processes wait for each other."""
+    import torch
+
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs)))
 
 
 def _in_order(
