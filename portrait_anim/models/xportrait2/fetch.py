@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from portrait_anim.errors import WeightsMissing
 from portrait_anim.models.xportrait2.published import DRIVE_FOLDER, PublishedFile, missing_files, require_files, sources
 from portrait_anim.weights import file_sha256
+
+_UNREACHABLE: Final = "the Hugging Face Hub cannot be reached from here"
 
 
 def licence_text() -> str:
@@ -31,9 +35,9 @@ def fetch(folder: Path, *, accepted: bool, on_file: Callable[[str], None] | None
     if not accepted:
         raise WeightsMissing(f"expected the licences to be accepted first, got no consent.\n{licence_text()}")
     folder.mkdir(parents=True, exist_ok=True)
-    reasons = []
+    reasons: list[str] = []
     for file in missing_files(folder):
-        if file.source.repository:
+        if file.source.repository and _UNREACHABLE not in reasons:
             if on_file:
                 on_file(file.path)
             reasons += _from_hub(file, folder)
@@ -52,6 +56,8 @@ def _from_hub(file: PublishedFile, folder: Path) -> list[str]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
+    # Its retries are announced twice otherwise, by its own handler and by ours.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     place = folder / file.repository_folder
     parent = Path(file.name_at_source).parent
     reason = ""
@@ -60,7 +66,7 @@ def _from_hub(file: PublishedFile, folder: Path) -> list[str]:
             path = Path(hf_hub_download(file.source.repository, name, local_dir=place))
             expected = _hub_sha256(file.source.repository, name)
         except LocalEntryNotFoundError:
-            return ["the Hugging Face Hub cannot be reached from here"]
+            return [_UNREACHABLE]
         except EntryNotFoundError:
             reason = f"{file.source.repository} has no {name}"
         except GatedRepoError:
