@@ -13,7 +13,8 @@
     ├── ConsentError              the gate said no, or cannot say yes
     │   ├── ConsentDenied         carries reason and grant id
     │   ├── LivenessFailed        carries the failed steps
-    │   └── LedgerTampered
+    │   ├── LedgerTampered
+    │   └── DeliveryFailed
     ├── ProvenanceError
     │   ├── SigningError
     │   ├── WatermarkNotFound
@@ -135,6 +136,10 @@ class LedgerTampered(ConsentError):
     def __init__(self, message: str, *, row: int | None = None) -> None:
         super().__init__(message)
         self.row = row
+
+
+class DeliveryFailed(ConsentError):
+    """A notification could not be delivered now; it stays in the outbox and is tried again."""
 
 
 class ProvenanceError(PortraitAnimError):
