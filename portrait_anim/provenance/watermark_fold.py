@@ -1,0 +1,153 @@
+"""Reads the message once the geometry is known: lay all tiles over each other, find their position, decode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import scipy.fft
+from scipy.special import log_ndtr
+
+from portrait_anim.provenance import watermark_code, watermark_pattern
+from portrait_anim.provenance.watermark_pattern import NUM_CARRIERS, NUM_PILOTS, TILE_PX, Complex64Array
+from portrait_anim.provenance.watermark_sync import Geometry
+from portrait_anim.types import Float32Array, Float64Array
+
+_LARGEST_TILES: Final = 32
+_FINENESS: Final = 2  # positions tried per pattern pixel
+_NUM_POSITIONS: Final = TILE_PX * TILE_PX
+_RING: Final = 2.0  # width of the rings over which noise is averaged, waves per tile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A message that passed its check.
+
+    Attributes:
+        render_id: 48-bit number.
+        pilot_z: How clearly the pilots agree with the position [standard deviations].
+        log10_pilots: Chance that any position of noise agrees that well, as a power of ten.
+        half_turn: Whether the pattern is turned by 180 degrees more than the geometry says, which spectra cannot show.
+    """
+
+    render_id: int
+    pilot_z: float
+    log10_pilots: float
+    half_turn: bool
+
+
+def fold(residual: Float32Array, geometry: Geometry) -> Float32Array:
+    """Undo the geometry and add up all tiles.
+
+    Args:
+        residual: `(H, W)` float32.
+        geometry: How the picture lies over the pattern.
+
+    Returns:
+        `(TILE_PX, TILE_PX)` float32 sum.
+    """
+    height, width = residual.shape
+    centre = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]], dtype=np.float64)
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[2, :2] = geometry.linear, geometry.tilt
+    matrix = matrix @ centre
+    corners = np.array([[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]], dtype=np.float64)
+    mapped = corners @ matrix.T
+    mapped = mapped[:, :2] / mapped[:, 2:]
+    low = np.floor(mapped.min(axis=0) / TILE_PX) * TILE_PX
+    tiles = np.ceil((mapped.max(axis=0) + 1 - low) / TILE_PX).astype(int).clip(1, _LARGEST_TILES)
+    shift = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]])
+    flat = cv2.warpPerspective(
+        residual, shift @ matrix, (int(tiles[0]) * TILE_PX, int(tiles[1]) * TILE_PX), flags=cv2.INTER_CUBIC
+    )
+    folded: Float32Array = flat.reshape(tiles[1], TILE_PX, tiles[0], TILE_PX).sum(axis=(0, 2))
+    return folded
+
+
+def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[Message], int]:
+    """Look for the message in a folded tile, both ways up.
+
+    Args:
+        folded: `(TILE_PX, TILE_PX)` float32.
+        tries: Positions to decode at most.
+        least_z: Pilots below this are not decoded [standard deviations].
+
+    Returns:
+        The messages whose check holds, and the number of positions that were decoded.
+    """
+    received, noise = _carriers(folded)
+    found: list[Message] = []
+    done = 0
+    positions = [
+        (z, position, side)
+        for side, values in enumerate((received, received.conj()))
+        for z, position in _positions(values, noise, tries)
+    ]
+    for z, position, side in sorted(positions, key=lambda item: -item[0])[:tries]:
+        if z < least_z:
+            break
+        values = received.conj() if side else received
+        aligned = values * np.conj(watermark_pattern.phases()) * _ramp(position)
+        done += 1
+        render_id = watermark_code.decode(watermark_pattern.soft_bits(aligned[NUM_PILOTS:], 1 / noise[NUM_PILOTS:]))
+        if render_id is not None:
+            chance = float(log_ndtr(-z)) / np.log(10) + np.log10(2 * _NUM_POSITIONS)
+            found.append(Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side)))
+            break
+    return found, done
+
+
+def _carriers(folded: Float32Array) -> tuple[Complex64Array, Float32Array]:
+    """Values of the carriers, and the noise power around each: that of the unused waves of like length."""
+    spectrum = scipy.fft.fft2(folded)
+    waves = watermark_pattern.lattice()
+    values = spectrum[waves[:, 1], waves[:, 0]]
+    length = np.hypot(waves[:, 0], waves[:, 1])
+    power = np.minimum(np.abs(values[NUM_CARRIERS:]) ** 2, 8 * np.median(np.abs(values[NUM_CARRIERS:]) ** 2))
+    near = np.exp(-(((length[:NUM_CARRIERS, None] - length[NUM_CARRIERS:]) / _RING) ** 2))
+    noise = (near @ power) / near.sum(axis=1) + 1e-9
+    # One wave of the content must not outweigh all others.
+    limit = 4 * np.sqrt(noise) / np.maximum(np.abs(values[:NUM_CARRIERS]), 1e-9)
+    return values[:NUM_CARRIERS] * np.minimum(1, limit), noise.astype(np.float32)
+
+
+def _positions(received: Complex64Array, noise: Float32Array, count: int) -> list[tuple[float, Float64Array]]:
+    """Positions at which the pilots agree best, with their z."""
+    size = TILE_PX * _FINENESS
+    grid = np.zeros((size, size), dtype=np.complex64)
+    waves = watermark_pattern.carriers()[:NUM_PILOTS]
+    pilots = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) / np.sqrt(noise[:NUM_PILOTS])
+    grid[waves[:, 1], waves[:, 0]] = pilots
+    surface = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(NUM_PILOTS / 2))
+    found = []
+    for _ in range(count):
+        row, column = np.unravel_index(int(surface.argmax()), surface.shape)
+        z = float(surface[row, column])
+        position = _sharpen(surface, int(row), int(column)) / _FINENESS
+        found.append((z, position))
+        rows = np.arange(row - 3, row + 4) % size
+        columns = np.arange(column - 3, column + 4) % size
+        surface[np.ix_(rows, columns)] = -np.inf
+    return found
+
+
+def _sharpen(surface: Float32Array, row: int, column: int) -> Float64Array:
+    """Vertex of the parabolas through a peak, (x, y)."""
+    size = len(surface)
+    result = []
+    for before, after, place in (
+        (surface[row, column - 1], surface[row, (column + 1) % size], column),
+        (surface[row - 1, column], surface[(row + 1) % size, column], row),
+    ):
+        bend = before + after - 2 * surface[row, column]
+        offset = (before - after) / (2 * bend) if np.isfinite(bend) and bend < 0 else 0.0
+        result.append(place + float(np.clip(offset, -0.5, 0.5)))
+    return np.array(result)
+
+
+def _ramp(position: Float64Array) -> Complex64Array:
+    turns = watermark_pattern.carriers() @ position / TILE_PX
+    values: Complex64Array = np.exp(2j * np.pi * turns).astype(np.complex64)
+    return values

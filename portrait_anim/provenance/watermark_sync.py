@@ -1,0 +1,260 @@
+"""Finds how a picture was scaled, turned, mirrored or tilted since it was marked, from the spectrum of its residual.
+
+The carriers of the mark are spikes in the power spectrum, wherever the picture was cut. In log-polar coordinates
+scaling and turning are shifts, so one correlation looks at all of them; the best candidates are then refined as a
+projective map, of which each block of the picture sees the local linear part.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from portrait_anim.provenance import watermark_pattern
+from portrait_anim.types import Float32Array, Float64Array
+
+_NUM_ANGLES: Final = 512  # over half a turn
+_NUM_RADII: Final = 512
+_RADIUS_MIN: Final = 0.016  # waves per pixel
+_RADIUS_MAX: Final = 0.5
+_LOG_STEP: Final = float(np.log(_RADIUS_MAX / _RADIUS_MIN) / _NUM_RADII)
+_SCALE_MIN, _SCALE_MAX = 0.40, 2.0
+_WHITEN_BINS: Final = 17
+_SPIKE_CAP: Final = 6.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spectra:
+    """Whitened power spectra of blocks of a picture.
+
+    Attributes:
+        power: `(B, F, F / 2 + 1)` float32 of mean 0; axis 1 is -0.5 to 0.5 waves per pixel in y, axis 2 is 0 to 0.5
+            in x.
+        centres: `(B, 2)` float64 centres of the blocks relative to the centre of the picture [px].
+    """
+
+    power: Float32Array
+    centres: Float64Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Geometry:
+    """A guess how the picture lies over the pattern: `pattern = B d / (1 + p d)`, `d` from the centre of the picture.
+
+    Attributes:
+        linear: `(2, 2)` float64 `B`, pattern pixels per picture pixel.
+        tilt: `(2,)` float64 `p` [1/px].
+        score: How clearly the carriers stand out [standard deviations].
+    """
+
+    linear: Float64Array
+    tilt: Float64Array
+    score: float
+
+    def turned(self) -> Geometry:
+        """The same with the pattern turned by 180 degrees."""
+        return Geometry(linear=-self.linear, tilt=self.tilt, score=self.score)
+
+
+def block_spectra(residual: Float32Array, block_px: int) -> Spectra:
+    """Compute spectra of half overlapping blocks.
+
+    Args:
+        residual: `(H, W)` float32.
+        block_px: Side of a block; a smaller picture is one block.
+
+    Returns:
+        The spectra.
+    """
+    height, width = residual.shape
+    rows, columns = _offsets(height, block_px), _offsets(width, block_px)
+    block_height, block_width = min(height, block_px), min(width, block_px)
+    window = np.outer(_window(block_height), _window(block_width))
+    size = 2 * block_px
+    power, centres = [], []
+    for top in rows:
+        for left in columns:
+            block = residual[top : top + block_height, left : left + block_width] * window
+            spectrum = scipy.fft.rfft2(block, s=(size, size))
+            power.append(_whiten(scipy.fft.fftshift(np.square(np.abs(spectrum)), axes=0)))
+            centres.append((left + (block_width - width) / 2, top + (block_height - height) / 2))
+    return Spectra(power=np.stack(power), centres=np.array(centres, dtype=np.float64))
+
+
+def _offsets(length: int, block: int) -> list[int]:
+    if length <= block:
+        return [0]
+    count = int(np.ceil((length - block) / (block / 2))) + 1
+    return [round(index * (length - block) / (count - 1)) for index in range(count)]
+
+
+def _window(length: int) -> Float32Array:
+    values: Float32Array = np.sin(np.pi * (np.arange(length) + 0.5) / length).astype(np.float32)
+    return values
+
+
+def _whiten(power: Float32Array) -> Float32Array:
+    logarithm = np.log(power + 1e-6)
+    level = cv2.blur(logarithm, (_WHITEN_BINS, _WHITEN_BINS), borderType=cv2.BORDER_REFLECT)
+    white: Float32Array = np.minimum(np.exp(logarithm - level), _SPIKE_CAP)
+    white -= white.mean()
+    return white
+
+
+@functools.lru_cache(maxsize=4)
+def _polar_map(size: int) -> tuple[Float32Array, Float32Array]:
+    angle = (np.arange(_NUM_ANGLES) / _NUM_ANGLES - 0.5) * np.pi
+    radius = _RADIUS_MIN * np.exp(_LOG_STEP * np.arange(_NUM_RADII)) * size
+    x = np.outer(np.cos(angle), radius).astype(np.float32)
+    y = (np.outer(np.sin(angle), radius) + size // 2).astype(np.float32)
+    return x, y
+
+
+@functools.lru_cache(maxsize=2)
+def _polar_template(mirrored: bool) -> npt.NDArray[np.complex64]:
+    """Conjugate spectrum of the carriers in log-polar coordinates: used waves positive, unused ones negative."""
+    waves = watermark_pattern.lattice() / watermark_pattern.TILE_PX
+    x, y = (-waves[:, 0] if mirrored else waves[:, 0]), waves[:, 1]
+    flip = np.where(x < 0, -1.0, 1.0)
+    row = (np.arctan2(y * flip, x * flip) / np.pi + 0.5) * _NUM_ANGLES
+    column = np.log(np.hypot(x, y) / _RADIUS_MIN) / _LOG_STEP
+    image = np.zeros((_NUM_ANGLES, 2 * _NUM_RADII), dtype=np.float32)
+    weight = _weights()
+    for dy in (0, 1):
+        for dx in (0, 1):
+            share = np.abs(1 - dy - row % 1) * np.abs(1 - dx - column % 1)
+            np.add.at(image, ((row.astype(int) + dy) % _NUM_ANGLES, column.astype(int) + dx), weight * share)
+    image = cv2.GaussianBlur(image, (5, 5), 0.8, borderType=cv2.BORDER_REFLECT)
+    spectrum: npt.NDArray[np.complex64] = scipy.fft.rfft2(image)
+    return spectrum.conj()
+
+
+@functools.lru_cache(maxsize=1)
+def _weights() -> Float32Array:
+    """Weight of each wave of the lattice in a score; they add up to 0."""
+    used = watermark_pattern.NUM_CARRIERS
+    unused = len(watermark_pattern.lattice()) - used
+    values: Float32Array = np.concatenate([np.ones(used), np.full(unused, -used / unused)]).astype(np.float32)
+    return values
+
+
+def search(power: Float32Array, *, count: int) -> list[tuple[Geometry, bool]]:
+    """Look through all scales and angles.
+
+    Args:
+        power: `(F, F / 2 + 1)` whitened power spectrum.
+        count: Number of candidates per handedness.
+
+    Returns:
+        Candidates and whether they are mirrored, best first.
+    """
+    x, y = _polar_map(power.shape[0])
+    polar = cv2.remap(power, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    spectrum = scipy.fft.rfft2(polar, s=(_NUM_ANGLES, 2 * _NUM_RADII))
+    first = round(np.log(1 / _SCALE_MAX) / _LOG_STEP)
+    last = round(np.log(1 / _SCALE_MIN) / _LOG_STEP)
+    found: list[tuple[Geometry, bool]] = []
+    for mirrored in (False, True):
+        surface = scipy.fft.irfft2(spectrum * _polar_template(mirrored), s=(_NUM_ANGLES, 2 * _NUM_RADII))
+        surface = np.concatenate([surface[:, first:], surface[:, : last + 1]], axis=1)
+        surface -= surface.mean(axis=0)
+        surface /= surface.std(axis=0) + 1e-6
+        for row, column in _peaks(surface, count):
+            angle = row / _NUM_ANGLES * np.pi
+            zoom = np.exp((column + first) * _LOG_STEP)  # pattern pixels per picture pixel
+            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+            linear = zoom * (np.diag([-1.0, 1.0]) if mirrored else np.eye(2)) @ turn
+            found.append((Geometry(linear=linear, tilt=np.zeros(2), score=float(surface[row, column])), mirrored))
+    return sorted(found, key=lambda item: -item[0].score)
+
+
+def _peaks(surface: Float32Array, count: int) -> list[tuple[int, int]]:
+    surface = surface.copy()
+    found = []
+    for _ in range(count):
+        row, column = np.unravel_index(int(surface.argmax()), surface.shape)
+        found.append((int(row), int(column)))
+        rows = np.arange(row - 4, row + 5) % surface.shape[0]
+        surface[rows, max(0, column - 4) : column + 5] = -np.inf
+    return found
+
+
+def score(spectra: Spectra, parameters: Float64Array) -> float:
+    """Say how clearly the carriers stand out under a geometry.
+
+    Args:
+        spectra: Spectra of blocks.
+        parameters: `(6,)` the four numbers of `B` by rows, then `p`.
+
+    Returns:
+        Score in standard deviations of what chance gives, about.
+    """
+    linear, tilt = parameters[:4].reshape(2, 2), parameters[4:]
+    waves = watermark_pattern.lattice() / watermark_pattern.TILE_PX
+    total = 0.0
+    weights = _weights()
+    num_blocks, size, half = spectra.power.shape
+    for power, centre in zip(spectra.power, spectra.centres, strict=True):
+        depth = 1 + tilt @ centre
+        jacobian = (linear * depth - np.outer(linear @ centre, tilt)) / depth**2
+        x, y = (waves @ jacobian).T * size
+        flip = np.where(x < 0, -1.0, 1.0)
+        x, y = x * flip, y * flip + size // 2
+        x0, y0 = x.astype(np.int64), np.floor(y).astype(np.int64)
+        inside = (x0 < half - 1) & (y0 >= 0) & (y0 < size - 1)
+        x0, y0 = np.where(inside, x0, 0), np.where(inside, y0, 0)
+        fx, fy = x - x0, y - y0
+        upper = power[y0, x0] * (1 - fx) + power[y0, x0 + 1] * fx
+        lower = power[y0 + 1, x0] * (1 - fx) + power[y0 + 1, x0 + 1] * fx
+        total += float(((upper * (1 - fy) + lower * fy) * weights)[inside].sum())
+    spread = float(spectra.power[0].std()) * np.sqrt(num_blocks * float((weights**2).sum()))
+    return float(total / max(spread, 1e-9))
+
+
+def refine(spectra: Spectra, geometry: Geometry, *, tilted: bool, reach_px: float) -> Geometry:
+    """Climb to the best geometry near a guess.
+
+    Args:
+        spectra: Spectra of blocks.
+        geometry: Where to begin.
+        tilted: Whether to look for perspective too.
+        reach_px: Half the side of what a block sees [px]; sets the size of the first steps.
+
+    Returns:
+        The best geometry found.
+    """
+    best = np.concatenate([geometry.linear.ravel(), geometry.tilt])
+    zoom = float(np.sqrt(abs(np.linalg.det(geometry.linear))))
+    highest = score(spectra, best)
+    # One bin of the outermost carriers.
+    step = zoom * 0.6 / (0.15 * 2 * reach_px) / 2
+    turns = _directions(geometry.linear / zoom, tilted, float(np.abs(spectra.centres).max() + reach_px))
+    for _ in range(7):
+        moved = True
+        rounds = 0
+        while moved and rounds < 4:
+            moved, rounds = False, rounds + 1
+            for direction in turns:
+                for sign in (1.0, -1.0):
+                    trial = best + sign * step * direction
+                    value = score(spectra, trial)
+                    if value > highest:
+                        best, highest, moved = trial, value, True
+                        break
+        step *= 0.5
+    return Geometry(linear=best[:4].reshape(2, 2), tilt=best[4:], score=highest)
+
+
+def _directions(unit: Float64Array, tilted: bool, extent_px: float) -> list[Float64Array]:
+    """Zoom, turn, stretch and shear of a map, then the two tilts, each of about the same effect at the border."""
+    basis = ([[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]])
+    moves = [np.concatenate([(unit @ np.array(item, dtype=float)).ravel(), np.zeros(2)]) for item in basis]
+    if tilted:
+        moves += [np.array([0, 0, 0, 0, 1, 0]) / extent_px, np.array([0, 0, 0, 0, 0, 1]) / extent_px]
+    return moves
