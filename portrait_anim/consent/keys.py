@@ -1,31 +1,25 @@
-"""The operator's keys: one signs what the gate records, one hides what faces look like.
+"""The operator's signing key, and how secrets are kept in files.
 
-Both live in `home/keys`, readable by their owner only. The signing key proves that a record, a permit or the
-head of the ledger was written by this installation; the template key encrypts biometric templates at rest
-(AES- GCM).
+The key lives in `home/keys`, readable by its owner only. It proves that a record, a permit or the head of the
+ledger was written by this installation. The keys that encrypt personal values are in `vault.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from portrait_anim.errors import ConsentError, LedgerTampered
+from portrait_anim.errors import ConsentError
 
 SIGNING_KEY_FILE = "operator.ed25519"
-TEMPLATE_KEY_FILE = "template.key"
-_NONCE_BYTES = 12
-_TEMPLATE_KEY_BYTES = 32
 
 
 def canonical(value: Mapping[str, object] | Sequence[object]) -> bytes:
@@ -59,18 +53,18 @@ def signature_holds(public_key: bytes, message: bytes, signature: bytes) -> bool
 
 
 class OperatorKeys:
-    """Signs and encrypts for one installation; never shows its secrets.
+    """Signs for one installation; never shows its secret.
 
     Attributes:
         public_key: 32 raw bytes of the Ed25519 public key.
     """
 
-    __slots__ = ("_signing", "_template", "public_key")
+    __slots__ = ("_public", "_signing", "public_key")
 
-    def __init__(self, *, signing: Ed25519PrivateKey, template: bytes) -> None:
+    def __init__(self, signing: Ed25519PrivateKey) -> None:
         self._signing = signing
-        self._template = AESGCM(template)
-        self.public_key = signing.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        self._public = signing.public_key()
+        self.public_key = self._public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
     def __repr__(self) -> str:
         return f"OperatorKeys(public_key={self.public_key.hex()})"
@@ -84,79 +78,46 @@ class OperatorKeys:
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Say whether `signature` was made by this key over `message`."""
-        return signature_holds(self.public_key, message, signature)
-
-    def seal(self, plain: bytes, purpose: str) -> bytes:
-        """Encrypt `plain` so that it can be opened only for the same purpose.
-
-        Args:
-            plain: What to hide.
-            purpose: What it is and whom it belongs to; authenticated, not stored.
-
-        Returns:
-            Random nonce followed by the AES-GCM ciphertext.
-        """
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._template.encrypt(nonce, plain, purpose.encode())
-
-    def unseal(self, sealed: bytes, purpose: str) -> bytes:
-        """Decrypt what `seal` made.
-
-        Args:
-            sealed: Nonce and ciphertext.
-            purpose: The purpose given to `seal`.
-
-        Returns:
-            The plain bytes.
-
-        Raises:
-            LedgerTampered: If the bytes were changed, moved to another record, or sealed with another key.
-        """
         try:
-            return self._template.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], purpose.encode())
-        except (InvalidTag, ValueError) as error:
-            raise LedgerTampered(
-                f"expected an intact encrypted template, got one that does not open for {purpose}; "
-                "it was changed outside the program or the key file was replaced: restore both from a backup"
-            ) from error
+            self._public.verify(signature, message)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
 
 
 def load_keys(folder: Path) -> OperatorKeys:
-    """Read both keys.
+    """Read the signing key.
 
     Args:
         folder: Folder of the key files.
 
     Returns:
-        The keys.
+        The key.
 
     Raises:
-        ConsentError: If a key is missing, malformed, or readable by other users.
+        ConsentError: If it is missing, malformed, or readable by other users.
     """
-    signing_bytes = _read_secret(folder / SIGNING_KEY_FILE)
-    template = _read_secret(folder / TEMPLATE_KEY_FILE)
+    signing_bytes = read_secret(folder / SIGNING_KEY_FILE)
     try:
         signing = serialization.load_pem_private_key(signing_bytes, password=None)
     except (ValueError, TypeError) as error:
-        raise _malformed(folder / SIGNING_KEY_FILE, "a PEM Ed25519 private key") from error
+        raise malformed_key(folder / SIGNING_KEY_FILE, "a PEM Ed25519 private key") from error
     if not isinstance(signing, Ed25519PrivateKey):
-        raise _malformed(folder / SIGNING_KEY_FILE, "a PEM Ed25519 private key")
-    if len(template) != _TEMPLATE_KEY_BYTES:
-        raise _malformed(folder / TEMPLATE_KEY_FILE, f"{_TEMPLATE_KEY_BYTES} bytes")
-    return OperatorKeys(signing=signing, template=template)
+        raise malformed_key(folder / SIGNING_KEY_FILE, "a PEM Ed25519 private key")
+    return OperatorKeys(signing)
 
 
 def load_or_create_keys(folder: Path) -> OperatorKeys:
-    """Read both keys, making those that do not exist yet.
+    """Read the signing key, making it if it does not exist yet.
 
     Args:
         folder: Folder of the key files; created with access for its owner only.
 
     Returns:
-        The keys.
+        The key.
 
     Raises:
-        ConsentError: If a key is malformed, readable by other users, or cannot be written.
+        ConsentError: If it is malformed, readable by other users, or cannot be written.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,9 +125,7 @@ def load_or_create_keys(folder: Path) -> OperatorKeys:
             pem = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            _write_secret(folder / SIGNING_KEY_FILE, pem)
-        if not (folder / TEMPLATE_KEY_FILE).exists():
-            _write_secret(folder / TEMPLATE_KEY_FILE, secrets.token_bytes(_TEMPLATE_KEY_BYTES))
+            write_secret(folder / SIGNING_KEY_FILE, pem)
     except OSError as error:
         raise ConsentError(
             f"expected a folder for keys that can be written, got {error} for {folder}; "
@@ -175,8 +134,16 @@ def load_or_create_keys(folder: Path) -> OperatorKeys:
     return load_keys(folder)
 
 
-def _write_secret(path: Path, content: bytes) -> None:
-    """Write a new 0600 file in one step; a file that another process made meanwhile is left as it is."""
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a new 0600 file in one step; a file that another process made meanwhile is left as it is.
+
+    Args:
+        path: The file to make.
+        content: What it holds.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp creates with mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
@@ -193,7 +160,12 @@ def _write_secret(path: Path, content: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
+    """Read a file that only its owner may read.
+
+    Raises:
+        ConsentError: If it is missing or readable by others.
+    """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -210,5 +182,11 @@ def _read_secret(path: Path) -> bytes:
         ) from error
 
 
-def _malformed(path: Path, expected: str) -> ConsentError:
+def malformed_key(path: Path, expected: str) -> ConsentError:
+    """Return the error for a key file that holds something else.
+
+    Args:
+        path: The file.
+        expected: What it should hold.
+    """
     return ConsentError(f"expected {expected} in {path}, got something else; restore the key from a backup")

@@ -12,21 +12,19 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.chain import genesis, head_message, row_digest
 from portrait_anim.consent.keys import canonical
-from portrait_anim.consent.records import LedgerKind, LedgerRow, Usage, utc
+from portrait_anim.consent.records import LedgerKind, LedgerRow, Usage
+from portrait_anim.consent.signed_rows import time_text
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import LedgerTampered
 
+__all__ = ["Ledger", "append_row", "checked_head", "recorded", "time_text", "usage", "verify"]
+
 _BATCH_ROWS = 1000
-
-
-def time_text(moment: datetime) -> str:
-    """Return a moment as it is stored and hashed: ISO 8601 in UTC with microseconds."""
-    return utc(moment).isoformat(timespec="microseconds")
 
 
 class Ledger:
@@ -230,7 +228,9 @@ def recorded(connection: Connection, kind: LedgerKind, **ids: str) -> LedgerRow 
     Returns:
         The row, or `None` when it never happened.
     """
-    query = select(schema.ledger).where(schema.ledger.c.kind == kind).order_by(schema.ledger.c.seq).limit(1)
+    # Written into the statement, not bound: SQLite uses the partial indices of `schema.py` only then.
+    kinds = literal(kind, literal_execute=True)
+    query = select(schema.ledger).where(schema.ledger.c.kind == kinds).order_by(schema.ledger.c.seq).limit(1)
     for column, value in ids.items():
         query = query.where(schema.ledger.c[column] == value)
     found = connection.execute(query).one_or_none()

@@ -27,7 +27,11 @@ ChallengeAction = Literal[
     "open_mouth",
     "smile",
     "raise_brows",
+    "follow_dot",
 ]
+CodePolicy = Literal["required", "optional", "off"]
+GrantLevel = Literal["owner", "person", "everyone"]
+LabelSize = Literal["small", "medium", "large"]
 DecisionReason = Literal[
     "allowed",
     "no_cameo",
@@ -39,8 +43,10 @@ DecisionReason = Literal[
     "wrong_grantee",
     "wrong_purpose",
     "wrong_context",
+    "not_acknowledged",
     "too_long",
     "used_up",
+    "denylisted",
     "tampered",
 ]
 LedgerKind = Literal[
@@ -50,10 +56,20 @@ LedgerKind = Literal[
     "deleted",
     "granted",
     "revoked",
+    "acknowledged",
     "authorised",
     "refused",
     "rendered",
     "aborted",
+    "draft",
+    "withdrawn",
+    "erased",
+    "exported",
+    "denied_added",
+    "denied_removed",
+    "account_added",
+    "account_disabled",
+    "keys_rotated",
     "note",
 ]
 
@@ -133,10 +149,11 @@ class Cameo:
         status: `"active"` or `"deleted"`.
         statement: The operator's statement why a fictional figure has no one to ask; empty for real people.
         deleted_at: When it was deleted [UTC], or `None`.
+        owner_account: Account of the person who manages it, or `""`.
     """
 
     id: str
-    name: str
+    name: str = field(repr=False)
     kind: CameoKind
     portrait_digest: str
     embeddings: tuple[IdentityEmbedding, ...] = field(repr=False, compare=False)
@@ -144,6 +161,7 @@ class Cameo:
     status: CameoStatus = "active"
     statement: str = ""
     deleted_at: datetime | None = None
+    owner_account: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +180,9 @@ class Grant:
         max_seconds: Length of video in all [s].
         commercial: Whether commercial use is allowed.
         revoked_at: When the owner ended it [UTC], or `None`.
+        level: `"owner"` (only the owner), `"person"` (the grantee) or `"everyone"` (in this deployment).
+        forbidden: What may not be made, in the owner's words; shown to the grantee.
+        label_size: Smallest visible label.
     """
 
     id: str
@@ -175,6 +196,9 @@ class Grant:
     max_seconds: float
     commercial: bool = False
     revoked_at: datetime | None = None
+    level: GrantLevel = "person"
+    forbidden: str = ""
+    label_size: LabelSize = "small"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,14 +278,28 @@ class Challenge:
         actions: What to do, in this order; left and right are the subject's own.
         issued: When it was made [UTC].
         expires: First moment at which it can no longer be answered [UTC].
+        portrait_digest: sha256 of the one portrait it is for, hexadecimal, or `""`.
+        purpose: What the cameo will be enrolled for, or `""`.
+        code: Six digits to say aloud, or `""`.
+        code_policy: Whether the spoken code must be heard.
+        dot_path: JSON of the way of the dot to follow, or `""`.
+        adult_declared: Whether the person declared to be of age.
+        link_token_digest: sha256 of the token of a one-time enrolment link, hexadecimal, or `""`.
     """
 
     id: str
-    name: str
+    name: str = field(repr=False)
     nonce: str
     actions: tuple[ChallengeAction, ...]
     issued: datetime
     expires: datetime
+    portrait_digest: str = ""
+    purpose: str = ""
+    code: str = ""
+    code_policy: CodePolicy = "off"
+    dot_path: str = ""
+    adult_declared: bool = False
+    link_token_digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,40 +1,37 @@
-"""Between records and signed database rows.
-
-Every row carries the operator's signature over all its other columns, so a row that was edited or made
-outside the program is refused when it is read. Templates are sealed for their cameo: one moved to another row
-does not open.
-"""
+"""Rows of challenges, cameos and grants: between records and the database."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from datetime import datetime
-from typing import cast
+from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.keys import canonical
-from portrait_anim.consent.ledger import recorded, time_text
-from portrait_anim.consent.records import (
-    Cameo,
-    CameoKind,
-    CameoStatus,
-    Challenge,
-    ChallengeAction,
-    Grant,
-    duration_ms,
+from portrait_anim.consent.ledger import recorded
+from portrait_anim.consent.records import Cameo, CameoKind, Challenge, Grant, duration_ms
+from portrait_anim.consent.signed_rows import (
+    Values,
+    changed,
+    find_rows,
+    moment_of,
+    optional_moment,
+    optional_text,
+    put_row,
+    time_text,
 )
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.errors import LedgerTampered
 from portrait_anim.types import IdentityEmbedding
 
+FACES = "faces"
+"""Counter that grows with every change of an enrolled or denied face."""
 
-def put_challenge(connection: Connection, store: ConsentStore, challenge: Challenge) -> None:
-    """Write a new challenge."""
+
+def put_challenge(connection: Connection, store: ConsentStore, challenge: Challenge, *, new: bool = True) -> None:
+    """Write a challenge."""
     values = {
         "id": challenge.id,
         "name": challenge.name,
@@ -42,44 +39,80 @@ def put_challenge(connection: Connection, store: ConsentStore, challenge: Challe
         "actions": json.dumps(challenge.actions),
         "issued": time_text(challenge.issued),
         "expires": time_text(challenge.expires),
+        "portrait_digest": challenge.portrait_digest,
+        "purpose": challenge.purpose,
+        "code": challenge.code,
+        "code_policy": challenge.code_policy,
+        "dot_path": challenge.dot_path,
+        "adult_declared": int(challenge.adult_declared),
+        "link_token_digest": challenge.link_token_digest,
     }
-    _put(connection, store, schema.challenges, values, new=True)
+    put_row(connection, store, schema.challenges, values, new=new)
 
 
-def find_challenge(connection: Connection, store: ConsentStore, challenge_id: str) -> Challenge | None:
-    """Read a challenge, or `None` when there is none with this id.
+def find_challenge(
+    connection: Connection,
+    store: ConsentStore,
+    challenge_id: str | None = None,
+    *,
+    link_token_digest: str | None = None,
+) -> Challenge | None:
+    """Read a challenge by its id, or by the digest of its enrolment link.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        challenge_id: Its id.
+        link_token_digest: sha256 of the one-time token of its link, not empty; used when no id is given.
+
+    Returns:
+        The challenge, or `None` when there is none.
 
     Raises:
         LedgerTampered: If the row was changed outside the program.
     """
-    rows = _find(connection, store, schema.challenges, "id", challenge_id)
-    if not rows:
+    table = schema.challenges
+    if challenge_id is not None:
+        condition = table.c.id == challenge_id
+    elif link_token_digest:
+        condition = table.c.link_token_digest == link_token_digest
+    else:
         return None
-    row = rows[0]
-    return Challenge(
-        id=str(row["id"]),
-        name=str(row["name"]),
-        nonce=str(row["nonce"]),
-        actions=tuple(cast(list[ChallengeAction], json.loads(str(row["actions"])))),
-        issued=_time(row["issued"]),
-        expires=_time(row["expires"]),
-    )
+    for row in find_rows(connection, store, table, condition, limit=1):
+        return Challenge(
+            id=row["id"],
+            name=row["name"],
+            nonce=row["nonce"],
+            actions=tuple(json.loads(row["actions"])),
+            issued=moment_of(row["issued"]),
+            expires=moment_of(row["expires"]),
+            portrait_digest=row["portrait_digest"],
+            purpose=row["purpose"],
+            code=row["code"],
+            code_policy=row["code_policy"],
+            dot_path=row["dot_path"],
+            adult_declared=bool(row["adult_declared"]),
+            link_token_digest=row["link_token_digest"],
+        )
+    return None
 
 
 def put_cameo(connection: Connection, store: ConsentStore, cameo: Cameo, *, new: bool) -> None:
-    """Write a cameo; its embeddings are encrypted, and none are kept when it has none."""
+    """Write a cameo; its name and its embeddings are encrypted, and none are kept when it has none."""
     values = {
         "id": cameo.id,
         "name": cameo.name,
         "kind": cameo.kind,
         "portrait_digest": cameo.portrait_digest,
-        "template": _seal(store, cameo.id, cameo.embeddings) if cameo.embeddings else None,
+        "template": embeddings_bytes(cameo.embeddings),
         "created": time_text(cameo.created),
         "status": cameo.status,
         "statement": cameo.statement,
-        "deleted_at": None if cameo.deleted_at is None else time_text(cameo.deleted_at),
+        "deleted_at": optional_text(cameo.deleted_at),
+        "owner_account": cameo.owner_account,
+        "generation": next_generation(connection),
     }
-    _put(connection, store, schema.cameos, values, new=new)
+    put_row(connection, store, schema.cameos, values, new=new)
 
 
 def find_cameo(connection: Connection, store: ConsentStore, cameo_id: str) -> Cameo | None:
@@ -88,27 +121,38 @@ def find_cameo(connection: Connection, store: ConsentStore, cameo_id: str) -> Ca
     Raises:
         LedgerTampered: If the row was changed outside the program or brought back after its deletion.
     """
-    rows = _find(connection, store, schema.cameos, "id", cameo_id)
-    if not rows:
-        return None
-    cameo = _cameo(store, rows[0])
-    if cameo.status != "deleted" and recorded(connection, "deleted", cameo_id=cameo_id):
-        raise _changed(f"cameo {cameo_id}, which the ledger says was deleted")
-    return cameo
+    for row in find_rows(connection, store, schema.cameos, schema.cameos.c.id == cameo_id):
+        cameo = cameo_of(row)
+        if cameo.status != "deleted" and recorded(connection, "deleted", cameo_id=cameo_id):
+            raise changed(f"cameo {cameo_id}, which the ledger says was deleted")
+        return cameo
+    return None
 
 
-def all_cameos(connection: Connection, store: ConsentStore, kind: CameoKind | None = None) -> list[Cameo]:
-    """Read all cameos, oldest first, deleted ones included.
+def all_cameos(
+    connection: Connection, store: ConsentStore, kind: CameoKind | None = None, *, owner_account: str | None = None
+) -> list[Cameo]:
+    """Read all cameos, oldest first, deleted ones included. Slow with many: searches use `people_search`.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        kind: Only cameos of this kind.
+        owner_account: Only cameos of this account.
 
     Raises:
         LedgerTampered: If a row was changed outside the program.
     """
-    rows = _find(connection, store, schema.cameos, *(("kind", kind) if kind else (None, None)))
-    return [_cameo(store, row) for row in sorted(rows, key=lambda row: (str(row["created"]), str(row["id"])))]
+    table = schema.cameos
+    conditions = [table.c.kind == kind] if kind else []
+    if owner_account is not None:
+        conditions.append(table.c.owner_account == owner_account)
+    rows = find_rows(connection, store, table, *conditions)
+    return sorted((cameo_of(row) for row in rows), key=lambda cameo: (cameo.created, cameo.id))
 
 
 def put_grant(connection: Connection, store: ConsentStore, grant: Grant, *, new: bool) -> None:
-    """Write a grant."""
+    """Write a grant; whom it names is encrypted."""
     values = {
         "id": grant.id,
         "cameo_id": grant.cameo_id,
@@ -120,9 +164,12 @@ def put_grant(connection: Connection, store: ConsentStore, grant: Grant, *, new:
         "max_renders": grant.max_renders,
         "max_ms": duration_ms(grant.max_seconds),
         "commercial": int(grant.commercial),
-        "revoked_at": None if grant.revoked_at is None else time_text(grant.revoked_at),
+        "revoked_at": optional_text(grant.revoked_at),
+        "level": grant.level,
+        "forbidden": grant.forbidden,
+        "label_size": grant.label_size,
     }
-    _put(connection, store, schema.grants, values, new=new)
+    put_row(connection, store, schema.grants, values, new=new)
 
 
 def find_grants(
@@ -139,97 +186,85 @@ def find_grants(
     Raises:
         LedgerTampered: If a row was changed outside the program or restored to before its revocation.
     """
-    column, value = ("id", grant_id) if grant_id is not None else ("cameo_id", cameo_id)
-    rows = _find(connection, store, schema.grants, *((column, value) if value is not None else (None, None)))
-    grants = []
-    for row in rows:
-        grant = Grant(
-            id=str(row["id"]),
-            cameo_id=str(row["cameo_id"]),
-            grantee=str(row["grantee"]),
-            purpose=str(row["purpose"]),
-            allowed_contexts=tuple(json.loads(str(row["allowed_contexts"]))),
-            created=_time(row["created"]),
-            expires=_time(row["expires"]),
-            max_renders=int(cast(int, row["max_renders"])),
-            max_seconds=int(cast(int, row["max_ms"])) / 1000,
-            commercial=bool(row["commercial"]),
-            revoked_at=None if row["revoked_at"] is None else _time(row["revoked_at"]),
-        )
+    table = schema.grants
+    conditions = []
+    if grant_id is not None:
+        conditions = [table.c.id == grant_id]
+    elif cameo_id is not None:
+        conditions = [table.c.cameo_id == cameo_id]
+    grants = [_grant(row) for row in find_rows(connection, store, table, *conditions)]
+    for grant in grants:
         if grant.revoked_at is None and recorded(connection, "revoked", grant_id=grant.id):
-            raise _changed(f"grant {grant.id}, which the ledger says was revoked")
-        grants.append(grant)
+            raise changed(f"grant {grant.id}, which the ledger says was revoked")
     return sorted(grants, key=lambda grant: (grant.created, grant.id))
 
 
-def _put(connection: Connection, store: ConsentStore, table: Table, values: Mapping[str, object], *, new: bool) -> None:
-    signed = {**values, "signature": store.keys.sign(_message(store, table, values))}
-    if new:
-        connection.execute(insert(table).values(**signed))
-    else:
-        connection.execute(update(table).where(table.c.id == values["id"]).values(**signed))
-
-
-def _find(
-    connection: Connection, store: ConsentStore, table: Table, column: str | None, value: str | None
-) -> list[Mapping[str, object]]:
-    query = select(table) if column is None else select(table).where(table.c[column] == value)
-    found: list[Mapping[str, object]] = []
-    for row in connection.execute(query):
-        values = dict(row._mapping)
-        signature = values.pop("signature")
-        if not store.keys.verify(_message(store, table, values), signature):
-            raise _changed(f"an altered or forged row {values['id']} in {table.name}")
-        found.append(values)
-    return found
-
-
-def _message(store: ConsentStore, table: Table, values: Mapping[str, object]) -> bytes:
-    plain = {key: value.hex() if isinstance(value, bytes) else value for key, value in values.items()}
-    return canonical(["row", store.store_id, table.name, plain])
-
-
-def _cameo(store: ConsentStore, row: Mapping[str, object]) -> Cameo:
-    template = row["template"]
+def cameo_of(row: Values) -> Cameo:
+    """Return the cameo of an opened row."""
     return Cameo(
-        id=str(row["id"]),
-        name=str(row["name"]),
-        kind=cast(CameoKind, row["kind"]),
-        portrait_digest=str(row["portrait_digest"]),
-        embeddings=() if template is None else _unseal(store, str(row["id"]), cast(bytes, template)),
-        created=_time(row["created"]),
-        status=cast(CameoStatus, row["status"]),
-        statement=str(row["statement"]),
-        deleted_at=None if row["deleted_at"] is None else _time(row["deleted_at"]),
+        id=row["id"],
+        name=row["name"],
+        kind=row["kind"],
+        portrait_digest=row["portrait_digest"],
+        embeddings=embeddings_of(row["template"]),
+        created=moment_of(row["created"]),
+        status=row["status"],
+        statement=row["statement"],
+        deleted_at=optional_moment(row["deleted_at"]),
+        owner_account=row["owner_account"],
     )
 
 
-def _seal(store: ConsentStore, cameo_id: str, embeddings: tuple[IdentityEmbedding, ...]) -> bytes:
-    plain = [
-        [embedding.backend, base64.b64encode(np.asarray(embedding.vector, dtype="<f4").tobytes()).decode()]
-        for embedding in embeddings
-    ]
-    return store.keys.seal(canonical(plain), _purpose(store, cameo_id))
+def next_generation(connection: Connection) -> int:
+    """Count one change of a face, and return the count; other processes see it when this one commits."""
+    counters = schema.counters
+    counted = connection.execute(
+        update(counters).where(counters.c.name == FACES).values(value=counters.c.value + 1)
+    ).rowcount
+    if not counted:
+        connection.execute(insert(counters).values(name=FACES, value=_largest_generation(connection) + 1))
+    return int(connection.execute(select(counters.c.value).where(counters.c.name == FACES)).scalar_one())
 
 
-def _unseal(store: ConsentStore, cameo_id: str, sealed: bytes) -> tuple[IdentityEmbedding, ...]:
-    plain = json.loads(store.keys.unseal(sealed, _purpose(store, cameo_id)))
+def embeddings_bytes(embeddings: Sequence[IdentityEmbedding]) -> bytes | None:
+    """Return embeddings as the bytes that are sealed, or `None` for none."""
+    if not embeddings:
+        return None
+    return canonical(
+        [
+            [embedding.backend, base64.b64encode(np.asarray(embedding.vector, dtype="<f4").tobytes()).decode()]
+            for embedding in embeddings
+        ]
+    )
+
+
+def embeddings_of(plain: bytes | None) -> tuple[IdentityEmbedding, ...]:
+    """Return the embeddings that `embeddings_bytes` packed."""
     return tuple(
         IdentityEmbedding(vector=np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32), backend=backend)
-        for backend, data in plain
+        for backend, data in (() if plain is None else json.loads(plain))
     )
 
 
-def _purpose(store: ConsentStore, cameo_id: str) -> str:
-    return f"template of {cameo_id} in {store.store_id}"
-
-
-def _time(value: object) -> datetime:
-    return datetime.fromisoformat(str(value))
-
-
-def _changed(found: str) -> LedgerTampered:
-    return LedgerTampered(
-        f"expected consent records as the program wrote them, got {found}; "
-        "the database was changed outside the program: nothing is allowed until a backup is restored"
+def _grant(row: Values) -> Grant:
+    return Grant(
+        id=row["id"],
+        cameo_id=row["cameo_id"],
+        grantee=row["grantee"],
+        purpose=row["purpose"],
+        allowed_contexts=tuple(json.loads(row["allowed_contexts"])),
+        created=moment_of(row["created"]),
+        expires=moment_of(row["expires"]),
+        max_renders=row["max_renders"],
+        max_seconds=row["max_ms"] / 1000,
+        commercial=bool(row["commercial"]),
+        revoked_at=optional_moment(row["revoked_at"]),
+        level=row["level"],
+        forbidden=row["forbidden"],
+        label_size=row["label_size"],
     )
+
+
+def _largest_generation(connection: Connection) -> int:
+    tables = (schema.cameos, schema.denylist)
+    return max(int(connection.execute(select(func.max(table.c.generation))).scalar() or 0) for table in tables)

@@ -35,6 +35,12 @@ def test_a_grant_is_recorded(store, fictional, give, now):
         {"max_seconds": 0},
         {"max_seconds": float("nan")},
         {"max_seconds": float("inf")},
+        {"level": "all"},
+        {"label_size": "tiny"},
+        {"level": "everyone"},  # and a name beside it
+        {"level": "owner", "grantee": ""},  # of a cameo that no account owns
+        {"forbidden": "x" * 2001},
+        {"forbidden": "a\x00b"},
     ],
 )
 def test_every_limit_must_be_stated_and_make_sense(change, store, fictional, give):
@@ -78,14 +84,17 @@ def test_revoking_is_final_and_recorded_once(store, fictional, give, now):
     [
         "UPDATE grants SET expires = '2099-01-01T00:00:00.000000+00:00'",
         "UPDATE grants SET max_renders = 1000000",
-        "UPDATE grants SET grantee = 'mallory'",
+        "UPDATE grants SET grantee = x'00'",
+        "UPDATE grants SET level = 'everyone'",
+        "UPDATE grants SET forbidden = ''",
+        "UPDATE grants SET label_size = 'small'",
         "UPDATE grants SET revoked_at = NULL",
         "INSERT INTO grants SELECT 'gra_forged', cameo_id, 'mallory', purpose, allowed_contexts, created, expires, "
-        "max_renders, max_ms, commercial, NULL, signature FROM grants",
+        "max_renders, max_ms, commercial, NULL, level, forbidden, label_size, signature FROM grants",
     ],
 )
 def test_an_altered_or_forged_grant_is_refused(statement, store, fictional, give, now):
-    revoke(store, give(fictional), now)
+    revoke(store, give(fictional, forbidden="No adverts", label_size="large"), now)
     connection = sqlite3.connect(store.home / "consent.db")
     connection.execute(statement)
     connection.commit()

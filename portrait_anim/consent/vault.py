@@ -1,0 +1,278 @@
+"""Encryption at rest of everything personal: AES-256-GCM with versioned keys.
+
+A sealed value names the version of its key and is bound to its place (store, table, column, row): moved to
+another row it does not open. Keys live in the operating system's keyring or in files that only their owner
+can read. Nothing here ever puts a key or a plain value into a message, a log line or a `repr`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Literal, Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from portrait_anim.consent.keys import canonical, malformed_key, read_secret, write_secret
+from portrait_anim.errors import ConsentError, LedgerTampered
+
+KeyPlace = Literal["file", "keyring"]
+
+FIRST_KEY_FILE = "template.key"
+FIRST_VERSION = 1
+KEY_BYTES = 32
+_FORMAT = b"\x02"
+_VERSION_BYTES = 4
+_NONCE_BYTES = 12
+_HEADER_BYTES = len(_FORMAT) + _VERSION_BYTES
+_SERVICE = "portrait-anim consent store"
+
+
+class KeySource(Protocol):
+    """Where the keys of one store are kept, by version."""
+
+    place: KeyPlace
+
+    def read(self, version: int) -> bytes:
+        """Return the 32 bytes of a key.
+
+        Raises:
+            ConsentError: If it is missing, malformed, or readable by others.
+        """
+
+    def make(self, version: int) -> bytes:
+        """Make and keep a new random key, unless this version exists; return it."""
+
+    def forget(self, version: int) -> None:
+        """Delete a key; one that does not exist is no error."""
+
+
+class KeyFiles:
+    """Keys in files with mode 0600.
+
+    Args:
+        folder: Folder of the files.
+    """
+
+    place: KeyPlace = "file"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, version: int) -> bytes:
+        """Return a key; see `KeySource`."""
+        key = read_secret(self._path(version))
+        if len(key) != KEY_BYTES:
+            raise malformed_key(self._path(version), f"{KEY_BYTES} bytes")
+        return key
+
+    def make(self, version: int) -> bytes:
+        """Make a key file, unless it exists; see `KeySource`."""
+        if not self._path(version).exists():
+            write_secret(self._path(version), secrets.token_bytes(KEY_BYTES))
+        return self.read(version)
+
+    def forget(self, version: int) -> None:
+        """Overwrite and delete a key file; see `KeySource`."""
+        path = self._path(version)
+        if path.exists():
+            with path.open("r+b") as file:
+                file.write(bytes(KEY_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
+
+    def _path(self, version: int) -> Path:
+        return self._folder / (FIRST_KEY_FILE if version == FIRST_VERSION else f"template-{version}.key")
+
+
+class KeyringKeys:
+    """Keys in the operating system's keyring (Keychain, Credential Manager, Secret Service).
+
+    Args:
+        store_id: The store, part of the name under which the keys are kept.
+
+    Raises:
+        ConsentError: If the package `keyring` is not installed.
+    """
+
+    place: KeyPlace = "keyring"
+
+    def __init__(self, store_id: str) -> None:
+        try:
+            import keyring
+        except ImportError as error:
+            raise ConsentError(
+                "expected the package keyring, which holds the key of this store, got none; "
+                "run: pip install 'portrait-anim[keyring]'"
+            ) from error
+        self._keyring = keyring
+        self._store_id = store_id
+
+    def read(self, version: int) -> bytes:
+        """Return a key; see `KeySource`."""
+        found = self._call("read", self._keyring.get_password, self._name(version))
+        try:
+            key = bytes.fromhex(found or "")
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise ConsentError(
+                f"expected key {version} of this consent store in the keyring of the operating system, got none; "
+                "unlock the keyring, log in as the user who made the store, or restore the keyring from a backup"
+            )
+        return key
+
+    def make(self, version: int) -> bytes:
+        """Make an entry, unless it exists; see `KeySource`."""
+        if self._call("read", self._keyring.get_password, self._name(version)) is None:
+            fresh = secrets.token_bytes(KEY_BYTES).hex()
+            self._call("write", self._keyring.set_password, self._name(version), fresh)
+        return self.read(version)
+
+    def forget(self, version: int) -> None:
+        """Delete an entry; see `KeySource`."""
+        if self._call("read", self._keyring.get_password, self._name(version)) is not None:
+            self._call("delete from", self._keyring.delete_password, self._name(version))
+
+    def _name(self, version: int) -> str:
+        return f"{self._store_id} key {version}"
+
+    def _call(self, doing: str, function: object, *arguments: str) -> str | None:
+        from keyring.errors import KeyringError
+
+        assert callable(function)
+        try:
+            return function(_SERVICE, *arguments)  # type: ignore[no-any-return]
+        except KeyringError as error:
+            raise ConsentError(
+                f"expected to {doing} the keyring of the operating system, got {type(error).__name__}; "
+                "unlock it, or keep the key in a file (rotate the keys with place=file)"
+            ) from None
+
+
+class Vault:
+    """Seals and opens the values of one store; never shows its keys.
+
+    Attributes:
+        store_id: The store that values are bound to.
+        active: Version of the key that seals new values.
+        place: Where that key is kept.
+    """
+
+    __slots__ = ("_keys", "_sources", "active", "place", "store_id")
+
+    def __init__(self, *, store_id: str, sources: tuple[KeySource, ...], active: int) -> None:
+        self.store_id = store_id
+        self.active = active
+        self.place: KeyPlace = sources[0].place
+        self._sources = sources
+        self._keys: dict[int, AESGCM] = {active: AESGCM(sources[0].read(active))}
+
+    def __repr__(self) -> str:
+        return f"Vault(active={self.active}, place={self.place!r})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("expected keys to stay in their process, got an attempt to pickle them; open the store there")
+
+    def adopt(self, other: Vault) -> None:
+        """Seal with another vault's key from now on; keys known so far still open older values.
+
+        Args:
+            other: A vault of the same store.
+        """
+        self._keys |= other._keys
+        self._sources = other._sources
+        self.active, self.place = other.active, other.place
+
+    def seal(self, plain: bytes, *place: str) -> bytes:
+        """Encrypt a value for one place, with the active key.
+
+        Args:
+            plain: What to hide.
+            *place: Table, column and row id; authenticated, not stored.
+
+        Returns:
+            Format byte, key version, random nonce, ciphertext with tag.
+        """
+        header = _FORMAT + self.active.to_bytes(_VERSION_BYTES, "big")
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return header + nonce + self._key(self.active).encrypt(nonce, plain, self._bound(header, place))
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        """Decrypt what `seal` made.
+
+        Args:
+            sealed: What `seal` returned.
+            *place: The place given to `seal`.
+
+        Returns:
+            The plain bytes.
+
+        Raises:
+            LedgerTampered: If the value was changed, moved, or sealed with another key.
+            ConsentError: If its key cannot be read.
+        """
+        try:
+            header, rest = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
+            key = self._key(key_version(sealed))
+            return key.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], self._bound(header, place))
+        except (InvalidTag, ValueError):
+            raise LedgerTampered(
+                f"expected an intact encrypted value, got one that does not open for {' '.join(place)}; "
+                "it was changed outside the program or the key was replaced: restore both from a backup"
+            ) from None
+
+    def _bound(self, header: bytes, place: tuple[str, ...]) -> bytes:
+        return canonical(["sealed", self.store_id, header.hex(), *place])
+
+    def raw_key(self, version: int) -> bytes:
+        """Return the bytes of a key, for the migration of values that were sealed otherwise.
+
+        Raises:
+            ConsentError: If it is in none of the places.
+        """
+        problem: ConsentError | None = None
+        for source in self._sources:
+            try:
+                return source.read(version)
+            except ConsentError as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def _key(self, version: int) -> AESGCM:
+        if version not in self._keys:
+            self._keys[version] = AESGCM(self.raw_key(version))
+        return self._keys[version]
+
+
+def key_version(sealed: bytes) -> int:
+    """Return the version of the key that sealed a value.
+
+    Raises:
+        ValueError: If it is no sealed value.
+    """
+    if sealed[: len(_FORMAT)] != _FORMAT or len(sealed) < _HEADER_BYTES + _NONCE_BYTES:
+        raise ValueError("expected a sealed value, got other bytes; read the column as the program wrote it")
+    return int.from_bytes(sealed[len(_FORMAT) : _HEADER_BYTES], "big")
+
+
+def key_source(place: str, folder: Path, store_id: str) -> KeySource:
+    """Return the keys of a place.
+
+    Args:
+        place: `"file"` or `"keyring"`.
+        folder: Folder of key files.
+        store_id: The store they belong to.
+
+    Raises:
+        ConsentError: If the place is unknown or not available.
+    """
+    if place == "file":
+        return KeyFiles(folder)
+    if place == "keyring":
+        return KeyringKeys(store_id)
+    raise ConsentError(f"expected keys in a file or in the keyring, got {place!r}; choose one of the two")
