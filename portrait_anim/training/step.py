@@ -32,7 +32,7 @@ from portrait_anim.training.losses import (
 from portrait_anim.training.networks import LiteNetworks, mixed_precision
 
 LOSS_WEIGHTS = {
-    "expression": 4.0, "gaze": 2.0, "rotation": 24.0, "placement": 16.0, "difference": 4.0, "agreement": 0.1,
+    "expression": 4.0, "gaze": 2.0, "rotation": 96.0, "placement": 24.0, "difference": 4.0, "agreement": 0.4,
     "landmarks": 4.0, "forward": 0.5, "flow": 0.5, "visibility": 0.3, "depth": 2.0, "canonical": 2.0,
 }  # fmt: skip
 WARP_LOSSES = ("forward", "flow", "visibility", "depth", "canonical")
