@@ -76,7 +76,7 @@ def read_frames(images: Iterable[UInt8Array], *, budget_s: float | None = None) 
     """Look for the mark in pictures of one clip, which together show it better than each alone.
 
     Args:
-        images: `(H, W, 3)` uint8 sRGB, read only as far as needed; those of another size than the first are passed over.
+        images: `(H, W, 3)` uint8 sRGB, read only as far as needed. Those of another size than the first are left out.
         budget_s: Give up after about this time [s]; `None` takes the time it needs.
 
     Returns:

@@ -81,19 +81,19 @@ def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[
     found: list[Message] = []
     done = 0
     positions = [
-        (z, position, side)
+        (z, position, sign, side)
         for side, values in enumerate((received, received.conj()))
-        for z, position in _positions(values, noise, tries)
+        for z, position, sign in _positions(values, noise, tries)
     ]
-    for z, position, side in sorted(positions, key=lambda item: -item[0])[:tries]:
+    for z, position, sign, side in sorted(positions, key=lambda item: -item[0])[:tries]:
         if z < least_z:
             break
         values = received.conj() if side else received
-        aligned = values * np.conj(watermark_pattern.phases()) * _ramp(position)
+        aligned = values * np.conj(watermark_pattern.phases()) * _ramp(position) * np.float32(sign)
         done += 1
         render_id = watermark_code.decode(watermark_pattern.soft_bits(aligned[NUM_PILOTS:], 1 / noise[NUM_PILOTS:]))
         if render_id is not None:
-            chance = float(log_ndtr(-z)) / np.log(10) + np.log10(2 * _NUM_POSITIONS)
+            chance = float(log_ndtr(-z)) / np.log(10) + np.log10(4 * _NUM_POSITIONS)
             found.append(Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side)))
             break
     return found, done
@@ -113,14 +113,22 @@ def _carriers(folded: Float32Array) -> tuple[Complex64Array, Float32Array]:
     return values[:NUM_CARRIERS] * np.minimum(1, limit), noise.astype(np.float32)
 
 
-def _positions(received: Complex64Array, noise: Float32Array, count: int) -> list[tuple[float, Float64Array]]:
-    """Positions at which the pilots agree best, with their z."""
+def _positions(received: Complex64Array, noise: Float32Array, count: int) -> list[tuple[float, Float64Array, int]]:
+    """Positions at which the pilots agree best, with their z, and whether they agree or agree to be opposite."""
     size = TILE_PX * _FINENESS
     grid = np.zeros((size, size), dtype=np.complex64)
     waves = watermark_pattern.carriers()[:NUM_PILOTS]
     pilots = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) / np.sqrt(noise[:NUM_PILOTS])
     grid[waves[:, 1], waves[:, 0]] = pilots
     surface = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(NUM_PILOTS / 2))
+    found = []
+    for sign in (1, -1):  # below zero in a negative
+        found += [(z, position, sign) for z, position in _highest(sign * surface, count)]
+    return found
+
+
+def _highest(surface: Float32Array, count: int) -> list[tuple[float, Float64Array]]:
+    size = len(surface)
     found = []
     for _ in range(count):
         row, column = np.unravel_index(int(surface.argmax()), surface.shape)

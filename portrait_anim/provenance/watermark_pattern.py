@@ -2,8 +2,8 @@
 
 Every wave (*carrier*) has a whole number of periods per tile, so a tile joins itself without a seam, and any part of
 the picture of a tile's size holds all of the message. Which waves of the lattice are used, and their phases, come from
-a public constant: the reader needs no secret. The set itself shows scale, rotation and mirroring; 80 carriers with known
-phases (*pilots*) show the position; 216 carriers hold two coded bits each.
+a public constant: the reader needs no secret. The set itself shows scale, rotation and mirroring; 80 carriers with
+known phases (*pilots*) show the position; 216 carriers hold two coded bits each.
 """
 
 from __future__ import annotations

@@ -1,0 +1,228 @@
+"""What may happen to a picture or clip between its making and its reading, as a table of pure functions.
+
+Every attack takes frames and a random generator and gives new frames; none changes its input. Encoders are real:
+libx264, libx265, libvpx, SVT-AV1, libjpeg, libwebp. The table serves any mark, not only ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from portrait_anim.evaluation import attack_codecs as codecs
+from portrait_anim.evaluation import attack_geometry as geometry
+from portrait_anim.evaluation import attack_pixels as pixels
+from portrait_anim.types import UInt8Array
+
+Frames: TypeAlias = Sequence[UInt8Array]
+Apply: TypeAlias = Callable[[Frames, np.random.Generator], list[UInt8Array]]
+Kind = Literal["none", "tone", "pixels", "cover", "time", "geometry", "encoding"]
+_ORDER: Final[tuple[Kind, ...]] = ("none", "tone", "pixels", "cover", "time", "geometry", "encoding")
+
+TRIM_S: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attack:
+    """One row of the table.
+
+    Attributes:
+        name: Short name, unique.
+        kind: What is attacked; in a pair, kinds are applied in the order of a usual edit, encoding last.
+        apply: `(frames, rng) -> frames`.
+        single: Whether a single frame must be enough to read the mark.
+        paired: Whether the attack takes part in pairs.
+        parameters: What it does, in words.
+    """
+
+    name: str
+    kind: Kind
+    apply: Apply
+    single: bool = False
+    paired: bool = False
+    parameters: str = ""
+
+    def __call__(self, frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
+        """Apply the attack.
+
+        Args:
+            frames: `(H, W, 3)` uint8 sRGB each, all of one size, at least one.
+            rng: Source of places and noise.
+
+        Returns:
+            New frames; their number and size may differ.
+
+        Raises:
+            ValueError: If there are no frames.
+        """
+        if not frames:
+            raise ValueError(f"Expected at least one frame for the attack {self.name}, got none.")
+        return self.apply(frames, rng)
+
+
+def followed_by(first: Attack, second: Attack) -> Attack:
+    """Join two attacks, in the order of a usual edit.
+
+    Args:
+        first: An attack.
+        second: Another one.
+
+    Returns:
+        Both as one.
+    """
+    if _ORDER.index(first.kind) > _ORDER.index(second.kind):
+        first, second = second, first
+
+    def apply(frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
+        return second(first(frames, rng), rng)
+
+    return Attack(
+        name=f"{first.name} + {second.name}", kind=second.kind, apply=apply, single=first.single and second.single,
+        parameters=f"{first.parameters}; {second.parameters}",
+    )  # fmt: skip
+
+
+def pairs(attacks: Sequence[Attack]) -> list[Attack]:
+    """All pairs of those attacks that take part in pairs.
+
+    Args:
+        attacks: Rows of the table.
+
+    Returns:
+        Each pair once.
+    """
+    chosen = [attack for attack in attacks if attack.paired]
+    return [followed_by(first, second) for first, second in itertools.combinations(chosen, 2)]
+
+
+def _each(function: Callable[[UInt8Array], UInt8Array]) -> Apply:
+    """An attack that treats all frames alike."""
+
+    def apply(frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
+        return [function(frame) for frame in frames]
+
+    return apply
+
+
+def _tone() -> list[Attack]:
+    def row(
+        name: str, function: Callable[[UInt8Array], UInt8Array], parameters: str, *, paired: bool = False
+    ) -> Attack:
+        return Attack(name=name, kind="tone", apply=_each(function), single=True, paired=paired, parameters=parameters)
+
+    return [
+        row("brighter", partial(pixels.adjust, offset=30), "+30 grey levels"),
+        row("darker", partial(pixels.adjust, offset=-30), "-30 grey levels", paired=True),
+        row("contrast 60 %", partial(pixels.adjust, gain=0.6), "about mid grey", paired=True),
+        row("contrast 150 %", partial(pixels.adjust, gain=1.5), "about mid grey"),
+        row("gamma 0.6", partial(pixels.gamma, exponent=0.6), ""),
+        row("gamma 1.6", partial(pixels.gamma, exponent=1.6), "", paired=True),
+        row("saturation 20 %", partial(pixels.saturation, factor=0.2), ""),
+        row("saturation 200 %", partial(pixels.saturation, factor=2.0), ""),
+        row("grey", partial(pixels.saturation, factor=0.0), "", paired=True),
+        row("hue 40 deg", partial(pixels.hue, turn_deg=40), ""),
+        row("negative", pixels.negative, ""),
+    ]
+
+
+def _pixels() -> list[Attack]:
+    return [
+        Attack(name="blur 1.0", kind="pixels", apply=_each(partial(pixels.blur, sigma_px=1.0)), paired=True,
+               parameters="Gaussian, sigma 1 px"),
+        Attack(name="blur 2.0", kind="pixels", apply=_each(partial(pixels.blur, sigma_px=2.0)),
+               parameters="Gaussian, sigma 2 px"),
+        Attack(name="noise 5", kind="pixels", apply=partial(pixels.noise, sigma=5.0), paired=True,
+               parameters="Gaussian, 5 grey levels, new in each frame"),
+        Attack(name="noise 12", kind="pixels", apply=partial(pixels.noise, sigma=12.0),
+               parameters="Gaussian, 12 grey levels, new in each frame"),
+        Attack(name="sharpen", kind="pixels", apply=_each(pixels.sharpen), paired=True,
+               parameters="unsharp mask, 150 % at 1.5 px"),
+        Attack(name="median 5", kind="pixels", apply=_each(partial(pixels.median, size_px=5)), parameters="5 x 5 px"),
+        Attack(name="denoise", kind="pixels", apply=_each(pixels.denoise), parameters="bilateral, 7 px, 20 levels"),
+        Attack(name="posterise", kind="pixels", apply=_each(pixels.posterise), parameters="32 levels per channel"),
+        Attack(name="sticker 30 %", kind="cover", apply=pixels.sticker, paired=True,
+               parameters="a flat ellipse over 30 % of the area, at any place"),
+        Attack(name="caption", kind="cover", apply=_each(pixels.caption), parameters="two lines of white text"),
+    ]  # fmt: skip
+
+
+def _time() -> list[Attack]:
+    return [
+        Attack(name="frame rate 15", kind="time", apply=partial(pixels.change_rate, factor=0.6), paired=True,
+               parameters="from 25 to 15 1/s, frames dropped"),
+        Attack(name="frame rate 60", kind="time", apply=partial(pixels.blend_rate, factor=2.4),
+               parameters="from 25 to 60 1/s, frames blended"),
+        Attack(name="trim 1 s", kind="time", apply=pixels.trim, paired=True, parameters="any second"),
+        Attack(name="reversed", kind="time", apply=pixels.reverse, paired=True),
+    ]  # fmt: skip
+
+
+def _geometry() -> list[Attack]:
+    def row(name: str, apply: Apply, parameters: str = "", *, single: bool = False, paired: bool = False) -> Attack:
+        return Attack(name=name, kind="geometry", apply=apply, single=single, paired=paired, parameters=parameters)
+
+    return [
+        row("crop 60 %", partial(geometry.crop, area=0.6), "any place, same aspect", single=True, paired=True),
+        row("crop 40 %", partial(geometry.crop, area=0.4), "any place, same aspect", paired=True),
+        row("crop 25 %", partial(geometry.crop, area=0.25), "any place, same aspect", paired=True),
+        row("crop 40 % wide", partial(geometry.crop, area=0.4, aspect=2.0), "twice as wide as before"),
+        *(
+            row(f"scale {percent} %", _each(partial(geometry.scale, factor=percent / 100)), single=True,
+                paired=percent in (50, 70, 200))
+            for percent in (50, 70, 90, 130, 200)
+        ),
+        row("stretch 120 %", _each(partial(geometry.scale, factor=1.2, other=1.0)), "in width only"),
+        row("rotate 2 deg", _each(partial(geometry.rotate, angle_deg=2.0)), "corners black"),
+        row("rotate -5 deg, filled", _each(partial(geometry.rotate, angle_deg=-5.0, fill=True)), "zoomed to fill"),
+        row("rotate 10 deg", _each(partial(geometry.rotate, angle_deg=10.0)), "corners black", paired=True),
+        row("rotate 90 deg", _each(geometry.quarter_turn)),
+        row("flip", _each(geometry.mirror), paired=True),
+        row("letterbox", _each(partial(geometry.letterbox, aspect=16 / 9)), "to 16:9", paired=True),
+        row("picture in picture", geometry.picture_in_picture, "at 60 % of the height of 16:9, any place", paired=True),
+        row("perspective", geometry.perspective, "corners moved by up to 5 % of the side", paired=True),
+        row("zoom over time", geometry.slow_zoom, "from 100 to 115 %"),
+        row("shake", geometry.shake, "up to 4 px and 0.5 deg, new in each frame"),
+        row("screen recording", geometry.screen_recording, "perspective, pixel grid, moire, glow, noise", paired=True),
+    ]  # fmt: skip
+
+
+def _encodings() -> list[Attack]:
+    def row(name: str, apply: Apply, parameters: str, *, single: bool = False, paired: bool = False) -> Attack:
+        return Attack(name=name, kind="encoding", apply=apply, single=single, paired=paired, parameters=parameters)
+
+    def video(codec: str, **options: str) -> Apply:
+        return partial(codecs.video, codec=codec, options=options)
+
+    def social(codec: str, **options: str) -> Apply:
+        return partial(codecs.video, codec=codec, options=options, bits_per_pixel=codecs.SOCIAL_BITS_PER_PIXEL)
+
+    return [
+        row("H.264 CRF 23", video("libx264", crf="23"), "libx264, medium", single=True, paired=True),
+        row("H.264 CRF 28", video("libx264", crf="28"), "libx264, medium", paired=True),
+        row("H.264 CRF 32", video("libx264", crf="32"), "libx264, medium", paired=True),
+        row("H.264 social", social("libx264"), "0.06 bit per pixel"),
+        row("H.265 social", social("libx265"), "0.06 bit per pixel", paired=True),
+        row(
+            "VP9 social", social("libvpx-vp9", deadline="good", **{"cpu-used": "4"}), "0.06 bit per pixel", paired=True
+        ),
+        row("AV1 social", social("libsvtav1", preset="9"), "0.06 bit per pixel"),
+        row("JPEG 50", _each(partial(codecs.still, kind="JPEG", quality=50)), "each frame", single=True, paired=True),
+        row("JPEG 30", _each(partial(codecs.still, kind="JPEG", quality=30)), "each frame"),
+        row("WebP 50", _each(partial(codecs.still, kind="WEBP", quality=50)), "each frame"),
+        row("GIF", _each(codecs.palette), "64 colours, dithered"),
+    ]
+
+
+def _unchanged(frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
+    return list(frames)
+
+
+def table() -> list[Attack]:
+    """Give all attacks, the untouched frames first."""
+    nothing = Attack(name="none", kind="none", apply=_unchanged, single=True, parameters="as marked")
+    return [nothing, *_encodings(), *_geometry(), *_tone(), *_pixels(), *_time()]
