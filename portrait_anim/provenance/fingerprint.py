@@ -26,9 +26,13 @@ from portrait_anim.media.header import probe
 from portrait_anim.media.image import is_image, read_image
 from portrait_anim.types import UInt8Array
 
-SAME_RENDER: Final = 0.80
+SAME_RENDER: Final = 0.82
 """Similarity from which two files count as one render; docs/PROVENANCE.md has the measurement."""
+SAME_PORTRAIT: Final = 0.55
+"""Similarity from which two files at least show one portrait animated in two ways; strangers stay below 0.35."""
 DEFAULT_RATE_HZ: Final = 2.0
+INDEX_RATE_HZ: Final = 8.0
+"""Rate at which a finished render is sampled for the index, so that a clip trimmed anywhere meets close samples."""
 MOST_SAMPLES: Final = 20_000
 """Samples taken of one file at most (2.8 hours at 2 per second); the rest of a longer file is not looked at."""
 

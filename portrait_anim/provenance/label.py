@@ -1,66 +1,79 @@
-"""The visible mark: a small pill with "AI-generated" that wanders through the frame.
+"""The visible label: "AI-generated", in words and as a badge, wandering through the frame.
 
-A mark that stays in one place is gone after one crop. This one drifts along the bottom and the top edge,
-where it hides little, and crosses the frame in about a second in between. So no crop to 60 % of the
-area removes it from four seconds, none to 25 % from a clip of 7.2 s, and no face is covered for more than a moment.
+How it looks is in `label_pill`, where it goes in `label_path`: no crop to 60 % of the area removes it from four
+seconds, none to 25 % from a clip of 7.2 s, and no face is covered for more than a moment.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
 
-from portrait_anim.types import UInt8Array
+from portrait_anim.provenance.label_path import Box, LabelPath
+from portrait_anim.provenance.label_pill import SIZES, WORDINGS, LabelSize, Language, Wording, draw_pill
+from portrait_anim.types import FaceObservation, UInt8Array
 
-DEFAULT_TEXT: Final = "AI-generated"
+__all__ = ["DEFAULT_TEXT", "Labeller", "face_zones"]
 
-_EDGE_S: Final = 2.4  # along one edge
-_CROSSING_S: Final = 1.2  # from one corner to the opposite one
-_CYCLE_S: Final = 2 * (_EDGE_S + _CROSSING_S)
-_TEXT_SHARE: Final = 0.045  # text height per shorter frame side
-_SMALLEST_TEXT_PX: Final = 11.0
-_WIDEST_SHARE: Final = 0.62  # pill width per frame width
-_MARGIN_SHARE: Final = 0.025
-_SUPERSAMPLING: Final = 4
-_PILL_ALPHA: Final = 0.66
-_RIM_ALPHA: Final = 0.75
+DEFAULT_TEXT: Final = WORDINGS["en"].text
+
+# MediaPipe's mesh: both eyes with the irises, and the outer lips.
+_EYES: Final = (33, 133, 159, 145, 263, 362, 386, 374)
+_MOUTH: Final = (61, 291, 0, 17, 78, 308, 13, 14)
+_MOVEMENT_SHARE: Final = 0.10  # of the face's height, how far the features move in a render
 
 
 class Labeller:
-    """Draws the visible mark into frames of one size.
+    """Draws the visible label into frames of one size.
 
     Args:
         size: Width and height of the frames [px].
-        text: What the mark says.
+        text: What it says in words; `None` is the sentence of the language.
+        language: Language of sentence and badge.
+        label_size: How large it is, as the grant asks.
+        keep_clear: Zones of the frame that it only passes quickly, see `face_zones`.
 
     Attributes:
         size: Width and height of the frames [px].
-        pill_size: Width and height of the mark [px].
+        pill_size: Width and height of the label [px].
 
     Raises:
-        ValueError: If the size is not positive, or the text is empty.
+        ValueError: If the size is not positive, the text is empty, or language or size are unknown.
     """
 
-    def __init__(self, size: tuple[int, int], *, text: str = DEFAULT_TEXT) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        text: str | None = None,
+        language: Language = "en",
+        label_size: LabelSize = "small",
+        keep_clear: Sequence[Box] = (),
+    ) -> None:
         width, height = size
         if width < 1 or height < 1:
             raise ValueError(f"expected a frame size of at least 1x1 pixels, got {width}x{height}")
-        if not text.strip():
+        if text is not None and not text.strip():
             raise ValueError("expected a text for the visible label, got an empty one")
+        if language not in WORDINGS:
+            raise ValueError(f"expected a language among {', '.join(WORDINGS)}, got {language!r}")
+        if label_size not in SIZES:
+            raise ValueError(f"expected a label size among {', '.join(SIZES)}, got {label_size!r}")
+        wording = WORDINGS[language]
         self.size = (width, height)
-        pill = _draw_pill(width, height, text)
+        pill = draw_pill(self.size, Wording(letters=wording.letters, text=text or wording.text), label_size)
         self.pill_size = (pill.shape[1], pill.shape[0])
+        self._path = LabelPath(self.size, self.pill_size, keep_clear)
         alpha = pill[..., 3:].astype(np.uint16)
         self._keep: npt.NDArray[np.uint16] = np.subtract(255, alpha, dtype=np.uint16)  # (h, w, 1)
         self._add: npt.NDArray[np.uint16] = np.multiply(pill[..., :3], alpha, dtype=np.uint16)
         self._add += 127  # (h, w, 3); rounds the division below
 
     def box(self, time_s: float) -> tuple[int, int, int, int]:
-        """Where the mark is.
+        """Where the label is.
 
         Args:
             time_s: Time from the start of the clip [s].
@@ -68,16 +81,10 @@ class Labeller:
         Returns:
             Left, top, right and bottom [px], inside the frame.
         """
-        across, down = _position(time_s)
-        width, height = self.size
-        pill_width, pill_height = self.pill_size
-        margin = round(_MARGIN_SHARE * min(width, height))
-        left = _place(across, width - pill_width, margin)
-        top = _place(down, height - pill_height, margin)
-        return left, top, left + pill_width, top + pill_height
+        return self._path.box(time_s)
 
     def draw(self, frame: UInt8Array, time_s: float) -> UInt8Array:
-        """Put the mark on a frame.
+        """Put the label on a frame.
 
         Args:
             frame: `(H, W, 3)` uint8 sRGB of the size given to the constructor; not modified.
@@ -99,49 +106,25 @@ class Labeller:
         return marked
 
 
-def _position(time_s: float) -> tuple[float, float]:
-    """Place of the mark on its figure-of-eight: 0 to 1 across, 0 to 1 down.
+def face_zones(face: FaceObservation, matrix: npt.NDArray[np.float64] | None = None) -> tuple[Box, Box]:
+    """The zones of a frame that the label must not stay on: eyes and mouth, with room for their movement.
 
-    The clip begins in the middle of the bottom edge; then bottom right, top left, top right, bottom left.
+    Args:
+        face: Face as found in the portrait.
+        matrix: `(2, 3)` float64, portrait pixels to frame pixels; `None` when the frame is the portrait.
+
+    Returns:
+        Zone of the eyes and zone of the mouth [px of the frame].
     """
-    phase = (time_s + _EDGE_S / 2) % _CYCLE_S
-    half, phase = divmod(phase, _EDGE_S + _CROSSING_S)
-    if phase < _EDGE_S:
-        return phase / _EDGE_S, 1.0 - half
-    vertical = (1 - math.cos(math.pi * (phase - _EDGE_S) / _CROSSING_S)) / 2
-    sideways = vertical * vertical * (3 - 2 * vertical)  # later, so that the mark passes the sides too
-    return 1 - sideways, half + (1 - 2 * half) * (1 - vertical)
+    points = np.asarray(face.landmarks, np.float64)
+    corners = np.asarray(face.box, np.float64).reshape(2, 2)
+    if matrix is not None:
+        points = points @ matrix[:, :2].T + matrix[:, 2]
+        corners = corners @ matrix[:, :2].T + matrix[:, 2]
+    room_px = _MOVEMENT_SHARE * abs(corners[1, 1] - corners[0, 1])
+    return _zone(points[list(_EYES)], room_px), _zone(points[list(_MOUTH)], room_px)
 
 
-def _place(share: float, room: int, margin: int) -> int:
-    """Pixel offset for a share of the free room, keeping a margin where there is one."""
-    margin = min(margin, room // 2)
-    return margin + round(share * (room - 2 * margin))
-
-
-def _draw_pill(width: int, height: int, text: str) -> UInt8Array:
-    """The mark as `(h, w, 4)` uint8 RGBA, no larger than the frame: white text on a dark pill, light rim."""
-    text_px = max(_SMALLEST_TEXT_PX, _TEXT_SHARE * min(width, height))
-    font = ImageFont.load_default(text_px * _SUPERSAMPLING)
-    left, top, right, bottom = font.getbbox(text)
-    pad = 0.55 * text_px * _SUPERSAMPLING
-    full_width, full_height = right - left + 2.4 * pad, bottom - top + 1.5 * pad
-    canvas = Image.new("RGBA", (math.ceil(full_width), math.ceil(full_height)), (0, 0, 0, 0))
-    rim = max(1, round(0.07 * text_px * _SUPERSAMPLING))
-    draw = ImageDraw.Draw(canvas)
-    draw.rounded_rectangle(
-        (0, 0, canvas.width - 1, canvas.height - 1),
-        radius=canvas.height / 2,
-        fill=(0, 0, 0, round(255 * _PILL_ALPHA)),
-        outline=(255, 255, 255, round(255 * _RIM_ALPHA)),
-        width=rim,
-    )
-    draw.text((1.2 * pad - left, 0.75 * pad - top), text, font=font, fill=(255, 255, 255, 255))
-    scale = min(
-        1 / _SUPERSAMPLING,
-        max(1.0, _WIDEST_SHARE * width) / canvas.width,
-        max(1.0, height / 3) / canvas.height,
-    )
-    target = (max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale)))
-    # Reduced with premultiplied colour, or the rim would get a dark fringe.
-    return np.asarray(canvas.convert("RGBa").resize(target, Image.Resampling.BOX).convert("RGBA"))
+def _zone(points: npt.NDArray[np.float64], room_px: float) -> Box:
+    (left, top), (right, bottom) = points.min(axis=0) - room_px, points.max(axis=0) + room_px
+    return float(left), float(top), float(right), float(bottom)
