@@ -28,6 +28,7 @@ MOMENT_S: Final = 0.4
 
 _MARGIN_SHARE: Final = 0.025
 _STEPS: Final = 720  # of the cycle, when looking for the times over a zone
+_SHORTEST_GAP: Final = 20  # steps; eyes and mouth passed within a blink of each other are one stay
 
 
 class LabelPath:
@@ -117,6 +118,12 @@ def _place(share: float, room: int, margin: int) -> int:
 
 
 def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and past-the-last index of each run of true values; the first value must be false."""
+    """First and past-the-last index of each run of true values, gaps of a blink closed; the first must be false."""
     edges = np.flatnonzero(np.diff(np.concatenate([flags, [False]]).astype(np.int8))) + 1
-    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+    runs: list[tuple[int, int]] = []
+    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if runs and start - runs[-1][1] < _SHORTEST_GAP:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((start, end))
+    return runs

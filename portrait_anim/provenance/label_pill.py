@@ -112,10 +112,8 @@ def _canvas(text_px: float, letters: str, text: str) -> Image.Image:
     )  # fmt: skip
     square = (pad, pad, pad + badge_width, height - pad)
     draw.rounded_rectangle(square, radius=0.32 * unit, fill=(255, 255, 255, 255))
-    draw.text(
-        ((square[0] + square[2]) / 2 - (badge_box[0] + badge_box[2]) / 2, height / 2 - (badge_box[1] + badge_box[3]) / 2),
-        letters, font=badge, fill=(*_INK, 255),
-    )  # fmt: skip
+    corner = ((square[0] + square[2] - badge_box[0] - badge_box[2]) / 2, (height - badge_box[1] - badge_box[3]) / 2)
+    draw.text(corner, letters, font=badge, fill=(*_INK, 255))
     if text:
         baseline = height / 2 - (cap[1] + cap[3]) / 2
         draw.text((square[2] + 0.42 * unit - text_box[0], baseline), text, font=sentence, fill=(255, 255, 255, 255))
