@@ -12,21 +12,21 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NoReturn, final
 
 from sqlalchemy import Connection
 
-from portrait_anim.consent.keys import canonical, signature_holds
-from portrait_anim.consent.ledger import append_row, checked_head, recorded, time_text, usage
+from portrait_anim.consent.inbox import record_use
+from portrait_anim.consent.judging import asked_of, judge, record_refusal
+from portrait_anim.consent.keys import signature_holds
+from portrait_anim.consent.ledger import append_row, checked_head, recorded
 from portrait_anim.consent.matching import MatchPolicy
-from portrait_anim.consent.policy import decide
-from portrait_anim.consent.records import CameoKind, Decision, LedgerRow, RenderRequest, duration_ms, utc
-from portrait_anim.consent.rows import all_cameos, find_cameo, find_grants
+from portrait_anim.consent.records import CameoKind, Decision, LabelSize, LedgerRow, RenderRequest, duration_ms, utc
+from portrait_anim.consent.rows import find_cameo, find_grants
+from portrait_anim.consent.standing import PERMIT_LIFETIME, PermitFacts, recorded_facts, refusal_of
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.errors import ConsentDenied, LedgerTampered
-
-PERMIT_LIFETIME = timedelta(hours=12)
+from portrait_anim.errors import ConsentDenied
 
 _SEAL: Final = object()
 
@@ -45,6 +45,7 @@ class RenderPermit:
         expires: First moment at which it no longer holds [UTC].
         max_seconds: Longest video [s].
         profile: Model profile it was asked for.
+        label_size: Smallest visible label that the owner accepts: `"small"`, `"medium"` or `"large"`.
         signature: The operator's Ed25519 signature over all of this.
         public_key: The operator's raw public key.
     """
@@ -56,6 +57,7 @@ class RenderPermit:
         "grant_id",
         "id",
         "issued",
+        "label_size",
         "max_seconds",
         "portrait_digest",
         "profile",
@@ -73,6 +75,7 @@ class RenderPermit:
     expires: datetime
     max_seconds: float
     profile: str
+    label_size: LabelSize
     store_id: str
     signature: bytes
     public_key: bytes
@@ -142,23 +145,25 @@ class RenderPermit:
             )
 
 
+def permit_facts(permit: RenderPermit) -> PermitFacts:
+    """Return what a permit says: every field that is signed."""
+    return PermitFacts(
+        id=permit.id,
+        grant_id=permit.grant_id,
+        cameo_id=permit.cameo_id,
+        cameo_kind=permit.cameo_kind,
+        portrait_digest=permit.portrait_digest,
+        issued=permit.issued,
+        expires=permit.expires,
+        max_ms=duration_ms(permit.max_seconds),
+        profile=permit.profile,
+        label_size=permit.label_size,
+    )
+
+
 def permit_message(permit: RenderPermit) -> bytes:
     """Return what is signed about a permit: every field but the signature and the key."""
-    return canonical(
-        [
-            "permit",
-            permit.store_id,
-            permit.id,
-            permit.grant_id,
-            permit.cameo_id,
-            permit.cameo_kind,
-            permit.portrait_digest,
-            time_text(permit.issued),
-            time_text(permit.expires),
-            duration_ms(permit.max_seconds),
-            permit.profile,
-        ]
-    )
+    return permit_facts(permit).message(permit.store_id)
 
 
 def authorise(
@@ -166,7 +171,7 @@ def authorise(
 ) -> RenderPermit:
     """Decide about a request, record the decision, and give a permit if it allows.
 
-    Decision, reservation of the grant's use and ledger row are one transaction.
+    Decision, reservation of the grant's use, ledger row and entry in the owner's inbox are one transaction.
 
     Args:
         store: The open store.
@@ -178,39 +183,32 @@ def authorise(
         The permit; its render and its length already count against the grant.
 
     Raises:
-        ConsentDenied: If it is not allowed; the refusal is in the ledger.
+        ConsentDenied: If it is not allowed; the refusal is in the ledger and in the owner's inbox.
         ConsentError: If the store cannot be read or written, or was tampered with.
     """
     now = utc(now)
     permit: RenderPermit | None = None
     with store.write() as connection:
         checked_head(connection, store)
-        decision = _decision(connection, store, request, now, match)
-        payload = _asked(store, request)
+        decision = judge(connection, store, request, now, match)
+        asked = asked_of(store, request)
         if decision.allowed:
             permit = _issue(connection, store, request, decision, now)
             append_row(
-                connection,
-                store,
-                "authorised",
-                now=now,
-                cameo_id=request.cameo_id,
-                grant_id=permit.grant_id,
-                permit_id=permit.id,
-                charge_renders=1,
-                charge_ms=duration_ms(request.duration_s),
-                payload={**payload, "permit_digest": _digest(permit)},
-            )
+                connection, store, "authorised", now=now, cameo_id=request.cameo_id, grant_id=permit.grant_id,
+                permit_id=permit.id, charge_renders=1, charge_ms=duration_ms(request.duration_s),
+                payload={
+                    **asked,
+                    "permit_digest": _digest(permit),
+                    "permit": recorded_facts(permit_facts(permit), permit.signature),
+                },
+            )  # fmt: skip
+            record_use(
+                connection, store, "draft", cameo_id=request.cameo_id, grantee=request.grantee,
+                purpose=request.purpose, context=request.context, now=now, permit_id=permit.id,
+            )  # fmt: skip
         else:
-            append_row(
-                connection,
-                store,
-                "refused",
-                now=now,
-                cameo_id=request.cameo_id,
-                grant_id=decision.grant_id,
-                payload={**payload, "reason": decision.reason},
-            )
+            record_refusal(connection, store, request, asked, decision, now)
     if permit is None:
         raise ConsentDenied(
             f"expected a request that the owner allows, got {decision.reason}: {decision.explanation}",
@@ -218,6 +216,36 @@ def authorise(
             grant_id=decision.grant_id,
         )
     return permit
+
+
+def refuse(store: ConsentStore, request: RenderRequest, *, reason: str, now: datetime) -> LedgerRow:
+    """Record an attempt that ended before the gate could decide, such as a portrait without a face.
+
+    Args:
+        store: The open store.
+        request: What was asked; `portrait_embedding` is `None` when no face was found.
+        reason: Why it ended, as one word such as `"no_face"`; no personal data.
+        now: Current time, timezone-aware.
+
+    Returns:
+        The ledger row; the owner's inbox has an entry too.
+
+    Raises:
+        ConsentError: If the store cannot be written, or was tampered with.
+        ValueError: If the reason is not one word.
+    """
+    if not reason.isidentifier():
+        raise ValueError(f"expected a reason as one word, got {reason!r}")
+    with store.write() as connection:
+        return record_refusal(
+            connection,
+            store,
+            request,
+            asked_of(store, request),
+            Decision(allowed=False, reason="portrait_mismatch", grant_id=None, explanation=reason),
+            utc(now),
+            reason=reason,
+        )
 
 
 def still_valid(store: ConsentStore, permit: RenderPermit, now: datetime) -> None:
@@ -229,34 +257,16 @@ def still_valid(store: ConsentStore, permit: RenderPermit, now: datetime) -> Non
         now: Current time, timezone-aware.
 
     Raises:
-        ConsentDenied: If the grant was revoked, the cameo deleted, or the permit expired, ended or not from
-            here.
+        ConsentDenied: If the grant was revoked, the cameo deleted, the render withdrawn, or the permit expired, ended
+            or not from here: stop and destroy what was made.
         ConsentError: If the store cannot be read.
     """
     now = utc(now)
     with store.read() as connection:
         issued_row(connection, store, permit)
-        refusal = standing_refusal(connection, store, permit, now)
+        refusal = refusal_of(connection, store, permit_facts(permit), now)
     if refusal is not None:
         raise refusal
-
-
-def _decision(
-    connection: Connection,
-    store: ConsentStore,
-    request: RenderRequest,
-    now: datetime,
-    match: MatchPolicy | None,
-) -> Decision:
-    try:
-        cameo = find_cameo(connection, store, request.cameo_id)
-        grants = find_grants(connection, store, cameo_id=request.cameo_id)
-        fictional = cameo is not None and cameo.kind == "fictional"
-        protected = all_cameos(connection, store, "real") if fictional else []
-    except LedgerTampered as error:
-        return Decision(allowed=False, reason="tampered", grant_id=None, explanation=str(error))
-    used = {grant.id: usage(connection, grant.id) for grant in grants}
-    return decide(request, cameo, grants, now, used, match=match, protected=protected)
 
 
 def _issue(
@@ -278,25 +288,13 @@ def _issue(
         expires=min(grant.expires, now + PERMIT_LIFETIME),
         max_seconds=duration_ms(request.duration_s) / 1000,
         profile=request.profile,
+        label_size=grant.label_size,
         store_id=store.store_id,
         signature=b"",
         public_key=store.keys.public_key,
     )
     object.__setattr__(permit, "signature", store.keys.sign(permit_message(permit)))
     return permit
-
-
-def _asked(store: ConsentStore, request: RenderRequest) -> dict[str, object]:
-    """Return the ledger's view of a request: who asked only as a digest that this store can recompute."""
-    return {
-        "portrait_digest": request.portrait_digest,
-        "grantee_digest": hashlib.sha256(canonical(["grantee", store.store_id, request.grantee])).hexdigest(),
-        "purpose": request.purpose,
-        "context": request.context,
-        "commercial": request.commercial,
-        "duration_ms": duration_ms(request.duration_s),
-        "profile": request.profile,
-    }
 
 
 def issued_row(connection: Connection, store: ConsentStore, permit: RenderPermit) -> LedgerRow:
@@ -320,39 +318,6 @@ def issued_row(connection: Connection, store: ConsentStore, permit: RenderPermit
     if row is None or row.payload.get("permit_digest") != _digest(permit):
         raise _forged()
     return row
-
-
-def standing_refusal(
-    connection: Connection, store: ConsentStore, permit: RenderPermit, now: datetime
-) -> ConsentDenied | None:
-    """Say why a genuine permit no longer holds.
-
-    Args:
-        connection: Open connection.
-        store: The store of the connection.
-        permit: A permit that `issued_row` accepted.
-        now: Current time [UTC].
-
-    Returns:
-        The refusal to raise, or `None` when it holds.
-    """
-    reason, why = "", ""
-    if recorded(connection, "rendered", permit_id=permit.id) or recorded(connection, "aborted", permit_id=permit.id):
-        reason, why = "used_up", "it was used already; ask for a new permit"
-    else:
-        cameo = find_cameo(connection, store, permit.cameo_id)
-        grants = find_grants(connection, store, grant_id=permit.grant_id)
-        if cameo is None or cameo.status != "active":
-            reason, why = "deleted", "the owner deleted the cameo; stop and destroy what was made"
-        elif not grants or grants[0].revoked_at is not None:
-            reason, why = "revoked", "the owner revoked the grant; stop and destroy what was made"
-        elif not permit.issued <= now < permit.expires:
-            reason, why = "expired", f"it held until {permit.expires.isoformat()}; ask for a new permit"
-    if not reason:
-        return None
-    return ConsentDenied(
-        f"expected permit {permit.id} to hold, got {reason}: {why}", reason=reason, grant_id=permit.grant_id
-    )
 
 
 def _digest(permit: RenderPermit) -> str:

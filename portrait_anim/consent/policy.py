@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from portrait_anim.consent.matching import MatchPolicy, matches
@@ -25,10 +25,13 @@ _ORDER: tuple[DecisionReason, ...] = (
     "expired",
     "wrong_purpose",
     "wrong_context",
+    "not_acknowledged",
     "too_long",
     "used_up",
     "allowed",
 )
+
+_Check = tuple[DecisionReason, bool, str]  # what is refused, whether it passes, the sentence for the person who asks
 
 
 def decide(
@@ -40,8 +43,13 @@ def decide(
     *,
     match: MatchPolicy | None = None,
     protected: Sequence[Cameo] = (),
+    denylisted: bool = False,
+    acknowledged: Collection[str] = (),
 ) -> Decision:
     """Decide whether one render may start.
+
+    A grant opens a cameo for its owner only (`level` `"owner"`), for one named person (`"person"`) or for everyone in
+    this deployment (`"everyone"`). Whoever is not the owner must have confirmed what the owner forbids.
 
     Args:
         request: What is asked.
@@ -51,6 +59,8 @@ def decide(
         used: Use so far by grant id; a grant that is not in it is unused.
         match: How alike the portrait must be to the enrolled person.
         protected: Enrolled real people whose faces a fictional cameo must not show.
+        denylisted: Whether the portrait shows somebody on the operator's denylist.
+        acknowledged: Ids of the grants whose forbidden content the asking person confirmed to have read.
 
     Returns:
         The decision; never an exception for a refusal.
@@ -67,11 +77,30 @@ def decide(
     mismatch = _portrait_mismatch(request, cameo, match, protected)
     if mismatch:
         return _deny("portrait_mismatch", mismatch)
+    if denylisted:
+        return _deny(
+            "denylisted",
+            "the portrait shows, or cannot be told from, somebody who asked never to be animated here; use another",
+        )
+    return _best_of(request, cameo, grants, now, used, acknowledged)
+
+
+def _best_of(
+    request: RenderRequest,
+    cameo: Cameo,
+    grants: Iterable[Grant],
+    now: datetime,
+    used: Mapping[str, Usage],
+    acknowledged: Collection[str],
+) -> Decision:
+    """Return the first grant that allows, else the refusal of the one that came nearest."""
     nearest: Decision | None = None
     for grant in grants:
         if grant.cameo_id != cameo.id:
             continue
-        decision = _judge(request, grant, now, used.get(grant.id, Usage()))
+        decision = _judge(
+            request, cameo, grant, now, used=used.get(grant.id, Usage()), acknowledged=grant.id in acknowledged
+        )
         if decision.allowed:
             return decision
         if nearest is None or _ORDER.index(decision.reason) > _ORDER.index(nearest.reason):
@@ -116,16 +145,46 @@ def _portrait_mismatch(
     return None
 
 
-def _judge(request: RenderRequest, grant: Grant, now: datetime, used: Usage) -> Decision:
+def is_for(grant: Grant, grantee: str, cameo: Cameo) -> bool:
+    """Say whether a grant opens a cameo for somebody at all, whatever its other limits.
+
+    Args:
+        grant: A grant of the cameo.
+        grantee: Name of who asks.
+        cameo: The cameo; its `owner_account` is the owner.
+
+    Returns:
+        `True` for the owner under `"owner"`, the named person under `"person"`, anybody with a name under `"everyone"`.
+    """
+    if not grantee:
+        return False
+    if grant.level == "owner":
+        return grantee == cameo.owner_account
+    return grant.level == "everyone" or (grant.level == "person" and grantee == grant.grantee)
+
+
+def _judge(
+    request: RenderRequest, cameo: Cameo, grant: Grant, now: datetime, *, used: Usage, acknowledged: bool
+) -> Decision:
     """Check one grant against the request."""
-    length_ms, limit_ms = duration_ms(request.duration_s), round(grant.max_seconds * 1000)
+    checks = (*_checks_of_scope(request, cameo, grant, now, acknowledged), *_checks_of_amount(request, grant, used))
+    for reason, passed, explanation in checks:
+        if not passed:
+            return Decision(allowed=False, reason=reason, grant_id=grant.id, explanation=explanation)
+    return Decision(allowed=True, reason="allowed", grant_id=grant.id, explanation=f"grant {grant.id} allows it")
+
+
+def _checks_of_scope(
+    request: RenderRequest, cameo: Cameo, grant: Grant, now: datetime, acknowledged: bool
+) -> tuple[_Check, ...]:
+    """For whom, when, what for, where, and on which terms."""
     contexts = grant.allowed_contexts
     purpose_fits = bool(grant.purpose) and grant.purpose in (ANY, request.purpose)
-    checks: tuple[tuple[DecisionReason, bool, str], ...] = (
+    return (
         (
             "wrong_grantee",
-            bool(grant.grantee) and request.grantee == grant.grantee,
-            f"no grant names {request.grantee!r}; ask the owner for a grant",
+            is_for(grant, request.grantee, cameo),
+            f"no grant is for {request.grantee!r}; ask the owner for a grant",
         ),
         ("revoked", grant.revoked_at is None, "the owner revoked the grant; ask for a new one"),
         (
@@ -148,6 +207,19 @@ def _judge(request: RenderRequest, grant: Grant, now: datetime, used: Usage) -> 
             "ask for a grant that includes it",
         ),
         (
+            "not_acknowledged",
+            not grant.forbidden or acknowledged or grant.level == "owner",
+            f"the owner forbids some content and {request.grantee!r} has not confirmed to have read what; "
+            f"read it with `grant show {grant.id}`, then run `grant acknowledge {grant.id}`",
+        ),
+    )
+
+
+def _checks_of_amount(request: RenderRequest, grant: Grant, used: Usage) -> tuple[_Check, ...]:
+    """How long, how often."""
+    length_ms, limit_ms = duration_ms(request.duration_s), round(grant.max_seconds * 1000)
+    return (
+        (
             "too_long",
             length_ms <= limit_ms,
             f"{request.duration_s:g} s were asked, the grant allows {grant.max_seconds:g} s in all; make it shorter",
@@ -159,10 +231,6 @@ def _judge(request: RenderRequest, grant: Grant, now: datetime, used: Usage) -> 
             f"{grant.max_seconds:g} s are used; ask for a new grant",
         ),
     )
-    for reason, passed, explanation in checks:
-        if not passed:
-            return Decision(allowed=False, reason=reason, grant_id=grant.id, explanation=explanation)
-    return Decision(allowed=True, reason="allowed", grant_id=grant.id, explanation=f"grant {grant.id} allows it")
 
 
 def _kind_of_use(commercial: bool) -> str:

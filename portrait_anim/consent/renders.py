@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection
 
+from portrait_anim.consent.inbox import follow_use
 from portrait_anim.consent.ledger import append_row, recorded
-from portrait_anim.consent.permit import RenderPermit, issued_row, standing_refusal
+from portrait_anim.consent.permit import RenderPermit, issued_row, permit_facts
 from portrait_anim.consent.records import LedgerRow, duration_ms, utc
+from portrait_anim.consent.standing import refusal_of
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.consent.withdrawal import remember_file, was_withdrawn
 from portrait_anim.errors import ConsentDenied, ConsentError
 
 OVERRUN_TOLERANCE_S = 0.5
@@ -24,6 +29,7 @@ def record_render(
     duration_s: float,
     num_frames: int,
     now: datetime,
+    output: Path | None = None,
 ) -> LedgerRow:
     """Record a finished render; the permit is then spent.
 
@@ -36,6 +42,7 @@ def record_render(
         duration_s: Length of the video [s].
         num_frames: Number of frames.
         now: Current time, timezone-aware.
+        output: Where the file will lie, if it stays here, so that a withdrawal finds it.
 
     Returns:
         The ledger row.
@@ -54,7 +61,7 @@ def record_render(
     with store.write() as connection:
         reserved_ms = issued_row(connection, store, permit).charge_ms
         _not_ended(connection, permit)
-        refusal = standing_refusal(connection, store, permit, now)
+        refusal = refusal_of(connection, store, permit_facts(permit), now)
         if refusal is None and duration_s > permit.max_seconds + OVERRUN_TOLERANCE_S:
             refusal = ConsentDenied(
                 f"expected at most {permit.max_seconds:g} s of video, got {duration_s:g} s; ask for the full length",
@@ -73,6 +80,12 @@ def record_render(
             charge_ms=min(spent_ms - reserved_ms, 0) if refusal is None else spent_ms - reserved_ms,
             payload=payload if refusal is None else {**payload, "reason": refusal.reason},
         )
+        if refusal is None:
+            follow_use(connection, store, permit.id, "rendered", now=now)
+            if output is not None:
+                remember_file(connection, store, permit.id, output, output_digest, now=now)
+        elif refusal.reason != "withdrawn":
+            follow_use(connection, store, permit.id, "aborted", now=now, reason=refusal.reason)
     if refusal is not None:
         raise refusal
     return row
@@ -104,7 +117,7 @@ def record_abort(
     with store.write() as connection:
         reserved_ms = issued_row(connection, store, permit).charge_ms
         _not_ended(connection, permit)
-        return append_row(
+        row = append_row(
             connection,
             store,
             "aborted",
@@ -116,6 +129,38 @@ def record_abort(
             charge_ms=spent_ms - reserved_ms,
             payload={"reason": reason[:200], "duration_ms": spent_ms},
         )
+        if not was_withdrawn(connection, permit.id):
+            follow_use(connection, store, permit.id, "aborted", now=now, reason=reason)
+    return row
+
+
+def remember_output(store: ConsentStore, permit_id: str, path: Path, sha256: str) -> None:
+    """Note where a file of a render lies, so that a withdrawal destroys it; call it before the file gets its name.
+
+    The file of `record_render(output=...)` is known already; this is for further ones, such as a contact sheet.
+
+    Args:
+        store: The open store.
+        permit_id: The permit of the render.
+        path: Where the file lies.
+        sha256: Its digest, hexadecimal.
+
+    Raises:
+        ConsentDenied: If this store knows no such render, or its owner withdrew it: destroy the file.
+    """
+    with store.write() as connection:
+        if was_withdrawn(connection, permit_id):
+            raise ConsentDenied(
+                f"expected a render that stands, got {permit_id}, which its owner withdrew; destroy {os.fspath(path)}",
+                reason="withdrawn",
+            )
+        rendered = recorded(connection, "rendered", permit_id=permit_id)
+        if rendered is None:
+            raise ConsentDenied(
+                f"expected the permit of a finished render, got {permit_id!r}; call record_render() first",
+                reason="no_permit",
+            )
+        remember_file(connection, store, permit_id, path, sha256, now=rendered.time)
 
 
 def _not_ended(connection: Connection, permit: RenderPermit) -> None:

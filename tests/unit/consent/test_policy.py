@@ -14,12 +14,14 @@ CONDITIONS = (
     "no_cameo",
     "deleted",
     "portrait_mismatch",
+    "denylisted",
     "no_grant",
     "wrong_grantee",
     "revoked",
     "expired",
     "wrong_purpose",
     "wrong_context",
+    "not_acknowledged",
     "too_long",
     "used_up",
 )
@@ -27,7 +29,8 @@ CONDITIONS = (
 
 @pytest.fixture
 def cameo(now, someone, digest):
-    return Cameo(id="cam_1", name="Ada", kind="real", portrait_digest=digest(1), embeddings=(someone(1),), created=now)
+    return Cameo(id="cam_1", name="Ada", kind="real", portrait_digest=digest(1), embeddings=(someone(1),), created=now,
+                 owner_account="acc_ada")  # fmt: skip
 
 
 @pytest.fixture
@@ -50,42 +53,94 @@ def request_(ask) -> RenderRequest:
     return ask("cam_1")
 
 
-def test_the_whole_truth_table(cameo, grant, request_, now, someone, digest):
-    """All 2^11 combinations of broken conditions: allowed only if none is, else the first broken one is the reason."""
+def case(wrong, level, *, cameo, grant, request, now, someone, digest):
+    """A request with exactly these conditions broken, under a grant of this level, and what else `decide` is told."""
+    person = replace(cameo, status="deleted") if "deleted" in wrong else cameo
+    asked = replace(request, grantee={"owner": cameo.owner_account, "person": "operator", "everyone": "eve"}[level])
+    given = replace(grant, level=level, grantee="operator" if level == "person" else "")
+    used = Usage(renders=1, milliseconds=5000)
+    if "portrait_mismatch" in wrong:
+        asked = replace(asked, portrait_digest=digest(2), portrait_embedding=someone(2))
+    if "wrong_grantee" in wrong:
+        asked = replace(asked, grantee="" if level == "everyone" else "somebody else")
+    if "wrong_purpose" in wrong:
+        asked = replace(asked, purpose="advert")
+    if "wrong_context" in wrong:
+        asked = replace(asked, context="scene:other")
+    if "too_long" in wrong:
+        asked = replace(asked, duration_s=10.001)
+    if "revoked" in wrong:
+        given = replace(given, revoked_at=now)
+    if "expired" in wrong:
+        given = replace(given, expires=now)
+    if "used_up" in wrong:
+        used = Usage(renders=2, milliseconds=5000)
+    return decide(
+        asked,
+        None if "no_cameo" in wrong else person,
+        [] if "no_grant" in wrong else [given],
+        now,
+        {"gra_1": used},
+        denylisted="denylisted" in wrong,
+        acknowledged=() if "not_acknowledged" in wrong else ("gra_1",),
+    )
+
+
+@pytest.mark.parametrize("level", ["owner", "person", "everyone"])
+def test_the_whole_truth_table(level, cameo, grant, request_, now, someone, digest):
+    """All 2^13 combinations of broken conditions: allowed only if none is, else the first broken one is the reason."""
     count = 0
+    grant = replace(grant, forbidden="No adverts")
     for broken in itertools.product([False, True], repeat=len(CONDITIONS)):
         wrong = {name for name, is_broken in zip(CONDITIONS, broken, strict=True) if is_broken}
-        person = replace(cameo, status="deleted") if "deleted" in wrong else cameo
-        asked, given, used = request_, grant, Usage(renders=1, milliseconds=5000)
-        if "portrait_mismatch" in wrong:
-            asked = replace(asked, portrait_digest=digest(2), portrait_embedding=someone(2))
-        if "wrong_grantee" in wrong:
-            asked = replace(asked, grantee="somebody else")
-        if "wrong_purpose" in wrong:
-            asked = replace(asked, purpose="advert")
-        if "wrong_context" in wrong:
-            asked = replace(asked, context="scene:other")
-        if "too_long" in wrong:
-            asked = replace(asked, duration_s=10.001)
-        if "revoked" in wrong:
-            given = replace(given, revoked_at=now)
-        if "expired" in wrong:
-            given = replace(given, expires=now)
-        if "used_up" in wrong:
-            used = Usage(renders=2, milliseconds=5000)
-        decision = decide(
-            asked,
-            None if "no_cameo" in wrong else person,
-            [] if "no_grant" in wrong else [given],
-            now,
-            {"gra_1": used},
+        decision = case(
+            wrong, level, cameo=cameo, grant=grant, request=request_, now=now, someone=someone, digest=digest
         )
-        expected = next((name for name in CONDITIONS if name in wrong), "allowed")
+        # The owner wrote what is forbidden: nobody has to confirm it.
+        counted = wrong - {"not_acknowledged"} if level == "owner" else wrong
+        expected = next((name for name in CONDITIONS if name in counted), "allowed")
         assert decision.reason == expected, wrong
-        assert decision.allowed == (not wrong)
+        assert decision.allowed == (not counted)
         assert decision.explanation
         count += 1
-    assert count == 2048
+    assert count == 8192
+
+
+@pytest.mark.parametrize(
+    ("level", "named", "asking", "allowed"),
+    [
+        ("owner", "", "acc_ada", True),
+        ("owner", "", "operator", False),
+        ("owner", "operator", "operator", False),  # a name beside the level opens nothing
+        ("owner", "", "", False),
+        ("person", "operator", "operator", True),
+        ("person", "operator", "acc_ada", False),  # not even the owner, without a grant of that level
+        ("person", "", "", False),
+        ("person", "any", "eve", False),
+        ("everyone", "", "eve", True),
+        ("everyone", "", "acc_ada", True),
+        ("everyone", "", "", False),
+        ("all", "operator", "operator", False),  # a level that does not exist
+    ],
+)
+def test_levels_open_a_cameo_for_whom_they_say(level, named, asking, allowed, cameo, grant, request_, now):
+    given = replace(grant, level=level, grantee=named)
+    decision = decide(replace(request_, grantee=asking), cameo, [given], now, {})
+    assert decision.reason == ("allowed" if allowed else "wrong_grantee")
+
+
+def test_a_cameo_without_an_owner_is_not_opened_by_a_blank_one(cameo, grant, request_, now):
+    given, orphan = replace(grant, level="owner", grantee=""), replace(cameo, owner_account="")
+    for asking in ("", "operator", "acc_ada"):
+        assert decide(replace(request_, grantee=asking), orphan, [given], now, {}).reason == "wrong_grantee"
+
+
+def test_what_is_forbidden_must_be_confirmed_for_this_grant(cameo, grant, request_, now):
+    strict = replace(grant, forbidden="No adverts")
+    assert decide(request_, cameo, [strict], now, {}).reason == "not_acknowledged"
+    assert decide(request_, cameo, [strict], now, {}, acknowledged=["gra_2"]).reason == "not_acknowledged"
+    assert decide(request_, cameo, [strict], now, {}, acknowledged=["gra_1"]).allowed
+    assert decide(request_, cameo, [grant], now, {}).allowed  # nothing forbidden, nothing to confirm
 
 
 def test_nothing_is_allowed_by_default(cameo, request_, now):

@@ -1,0 +1,204 @@
+"""Accounts of the service: who somebody is, proved by a random token of which only the digest is kept.
+
+A token says until when it holds. The digest covers the whole token, so nobody can write a later time into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Final, get_args
+
+from sqlalchemy import Connection
+
+from portrait_anim.consent.ledger import append_row
+from portrait_anim.consent.records import clean_text, utc
+from portrait_anim.consent.rows import all_cameos
+from portrait_anim.consent.service_records import Account, Role
+from portrait_anim.consent.service_rows import find_accounts, put_account
+from portrait_anim.consent.store import ConsentStore
+from portrait_anim.errors import ConsentDenied
+
+TOKEN_LIFETIME: Final = timedelta(days=365)
+LONGEST_TOKEN_LIFETIME: Final = timedelta(days=3650)
+
+_TOKEN: Final = re.compile(r"pa_([0-9]{1,12})_[A-Za-z0-9_-]{43}")
+
+
+def create_account(
+    store: ConsentStore, *, name: str, role: Role, now: datetime, lifetime: timedelta = TOKEN_LIFETIME
+) -> tuple[Account, str]:
+    """Make an account.
+
+    Args:
+        store: The open store.
+        name: Name, unique among the accounts that are not disabled: grants name people.
+        role: What it may do: `"owner"`, `"grantee"`, `"operator"` or `"worker"`.
+        now: Current time, timezone-aware.
+        lifetime: How long its token holds.
+
+    Returns:
+        The account and its token, which is shown once and not kept.
+
+    Raises:
+        ConsentDenied: If the name is taken.
+        ValueError: If name, role or lifetime make no sense.
+    """
+    if role not in get_args(Role):
+        raise ValueError(f"expected a role among {', '.join(get_args(Role))}, got {role!r}")
+    now, name = utc(now), clean_text(name, "name")
+    token = _draw_token(now, lifetime)
+    account = Account(
+        id=f"acc_{secrets.token_hex(8)}", name=name, role=role, token_digest=token_digest(token), created=now
+    )
+    with store.write() as connection:
+        _check_free(connection, store, name)
+        put_account(connection, store, account, new=True)
+        append_row(connection, store, "account_added", now=now, payload={"account_id": account.id, "role": role})
+    return account, token
+
+
+def renew_token(
+    store: ConsentStore, account_id: str, *, now: datetime, lifetime: timedelta = TOKEN_LIFETIME
+) -> tuple[Account, str]:
+    """Give an account a new token; the former one is worthless at once.
+
+    Args:
+        store: The open store.
+        account_id: The account.
+        now: Current time, timezone-aware.
+        lifetime: How long the new token holds.
+
+    Returns:
+        The account and its token, which is shown once and not kept.
+
+    Raises:
+        ConsentDenied: If there is no such account, or it is disabled.
+    """
+    token = _draw_token(utc(now), lifetime)
+    with store.write() as connection:
+        account = _known(connection, store, account_id)
+        if account.disabled_at is not None:
+            raise ConsentDenied(f"expected an account in use, got {account_id}, which is disabled", reason="disabled")
+        account = replace(account, token_digest=token_digest(token))
+        put_account(connection, store, account, new=False)
+    return account, token
+
+
+def disable_account(store: ConsentStore, account_id: str, now: datetime) -> Account:
+    """Disable an account for good; its token is worthless at once. Cameos and grants are not touched.
+
+    Args:
+        store: The open store.
+        account_id: The account.
+        now: Current time, timezone-aware.
+
+    Returns:
+        The account; doing so twice changes nothing.
+
+    Raises:
+        ConsentDenied: If there is no such account.
+    """
+    now = utc(now)
+    with store.write() as connection:
+        account = _known(connection, store, account_id)
+        if account.disabled_at is None:
+            account = replace(account, disabled_at=now, token_digest="")
+            put_account(connection, store, account, new=False)
+            append_row(connection, store, "account_disabled", now=now, payload={"account_id": account_id})
+    return account
+
+
+def get_account(store: ConsentStore, account_id: str) -> Account:
+    """Return one account.
+
+    Raises:
+        ConsentDenied: If there is none with this id.
+    """
+    with store.read() as connection:
+        return _known(connection, store, account_id)
+
+
+def list_accounts(store: ConsentStore, *, disabled: bool = False) -> list[Account]:
+    """Return the accounts, oldest first; disabled ones too when asked."""
+    with store.read() as connection:
+        return [account for account in find_accounts(connection, store) if disabled or account.disabled_at is None]
+
+
+def account_of(store: ConsentStore, token: str, now: datetime) -> Account | None:
+    """Return whose token this is, or `None` when it opens nothing: unknown, expired, renewed or disabled.
+
+    Args:
+        store: The open store.
+        token: What the caller sent.
+        now: Current time, timezone-aware.
+    """
+    form = _TOKEN.fullmatch(token)
+    if form is None or not utc(now).timestamp() < int(form[1]):
+        return None
+    with store.read() as connection:
+        found = find_accounts(connection, store, token_digest=token_digest(token))
+    return found[0] if len(found) == 1 and found[0].disabled_at is None else None
+
+
+def forget_owner(connection: Connection, store: ConsentStore, account_id: str, now: datetime) -> bool:
+    """Erase the name of an owner's account that owns nothing any more, and disable it; inside a deletion.
+
+    Args:
+        connection: Connection from `store.write()`.
+        store: The store of the connection.
+        account_id: The account; `""` for none.
+        now: Current time [UTC].
+
+    Returns:
+        Whether it was erased.
+    """
+    found = find_accounts(connection, store, account_id=account_id) if account_id else []
+    if not found or found[0].role != "owner" or found[0].disabled_at is not None:
+        return False
+    if any(cameo.status == "active" for cameo in all_cameos(connection, store, owner_account=account_id)):
+        return False
+    put_account(connection, store, replace(found[0], name="", token_digest="", disabled_at=now), new=False)
+    append_row(connection, store, "account_disabled", now=now, payload={"account_id": account_id})
+    return True
+
+
+def token_digest(token: str) -> str:
+    """Return what is kept of a token: its sha256, hexadecimal. 256 random bits need no salt and no stretching."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _draw_token(now: datetime, lifetime: timedelta) -> str:
+    if not timedelta(0) < lifetime <= LONGEST_TOKEN_LIFETIME:
+        raise ValueError(f"expected a lifetime of up to {LONGEST_TOKEN_LIFETIME.days} days, got {lifetime}")
+    return f"pa_{int((now + lifetime).timestamp())}_{secrets.token_urlsafe(32)}"
+
+
+def token_expiry(token: str) -> datetime:
+    """Return when a token stops holding [UTC].
+
+    Raises:
+        ValueError: If it is no token.
+    """
+    form = _TOKEN.fullmatch(token)
+    if form is None:
+        raise ValueError("expected a token of this service, got other text")
+    return datetime.fromtimestamp(int(form[1]), timezone.utc)
+
+
+def _check_free(connection: Connection, store: ConsentStore, name: str) -> None:
+    taken = (other for other in find_accounts(connection, store) if other.disabled_at is None)
+    if any(other.name.casefold() == name.casefold() or other.id == name for other in taken):
+        raise ConsentDenied(f"expected a name that is free, got {name!r}; choose another", reason="name_taken")
+
+
+def _known(connection: Connection, store: ConsentStore, account_id: str) -> Account:
+    found = find_accounts(connection, store, account_id=account_id)
+    if not found:
+        raise ConsentDenied(
+            f"expected the id of an account, got {account_id!r}; `account list` shows them", reason="no_account"
+        )
+    return found[0]
