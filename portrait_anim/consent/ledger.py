@@ -11,15 +11,18 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.chain import genesis, head_message, row_digest
+from portrait_anim.consent.checkpoints import Checkpoint, add_checkpoint, checkpoint_is_due
 from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.records import LedgerKind, LedgerRow, Usage
 from portrait_anim.consent.signed_rows import time_text
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.consent.usage import charge
 from portrait_anim.errors import LedgerTampered
 
 __all__ = ["Ledger", "append_row", "checked_head", "recorded", "time_text", "usage", "verify"]
@@ -77,6 +80,22 @@ class Ledger:
             for row in found:
                 yield _row(row)
 
+    def checkpoint(self, now: datetime) -> Checkpoint | None:
+        """Seal the ledger up to its newest row.
+
+        Args:
+            now: Current time, timezone-aware.
+
+        Returns:
+            The checkpoint, or `None` for an empty ledger.
+
+        Raises:
+            LedgerTampered: If the end of the chain does not hold.
+        """
+        with self._store.write() as connection:
+            seq, digest = checked_head(connection, self._store)
+            return add_checkpoint(connection, self._store, seq, digest, now) if seq else None
+
     def verify(self) -> int:
         """Check every row, the chain and the signed head.
 
@@ -90,7 +109,7 @@ class Ledger:
 
 
 def verify(store: ConsentStore) -> int:
-    """Check every row of the ledger, the chain and the signed head.
+    """Check every row, the chain, the checkpoints, the signed head and the sums of use; see `verification`.
 
     Args:
         store: The open store.
@@ -99,24 +118,11 @@ def verify(store: ConsentStore) -> int:
         Number of rows.
 
     Raises:
-        LedgerTampered: If a row was edited, deleted, inserted or reordered; `row` names the first that is
-            wrong.
+        LedgerTampered: If anything was edited, deleted, inserted or reordered.
     """
-    with store.read() as connection:
-        head_seq, head_digest = _signed_head(connection, store)
-        previous, expected_seq = genesis(store.store_id), 1
-        query = select(schema.ledger).order_by(schema.ledger.c.seq)
-        for row in connection.execution_options(yield_per=_BATCH_ROWS).execute(query):
-            if row.seq != expected_seq:
-                raise _broken(expected_seq, f"row {row.seq} in its place: rows were deleted or renumbered")
-            if row.previous != previous:
-                raise _broken(row.seq, "a row that does not follow the one before it")
-            if row.digest != row_digest(dict(row._mapping), previous):
-                raise _broken(row.seq, "content that does not have its digest: the row was edited")
-            previous, expected_seq = row.digest, expected_seq + 1
-    if (expected_seq - 1, previous) != (head_seq, head_digest):
-        raise _broken(min(expected_seq, head_seq + 1), f"{expected_seq - 1} rows where the signed head says {head_seq}")
-    return head_seq
+    from portrait_anim.consent.verification import check_ledger
+
+    return check_ledger(store)
 
 
 def append_row(
@@ -167,11 +173,15 @@ def append_row(
         "charge_ms": charge_ms,
         "payload": canonical(payload).decode(),
     }
+    if grant_id is not None:
+        charge(connection, store, grant_id, renders=charge_renders, milliseconds=charge_ms, seq=seq + 1)
     digest = row_digest(values, previous)
     connection.execute(insert(schema.ledger).values(**values, previous=previous, digest=digest))
     signature = store.keys.sign(head_message(store.store_id, seq + 1, digest))
     connection.execute(update(schema.ledger_head).values(seq=seq + 1, digest=digest, signature=signature))
-    return _row(connection.execute(select(schema.ledger).where(schema.ledger.c.seq == seq + 1)).one())
+    if checkpoint_is_due(connection, seq + 1):
+        add_checkpoint(connection, store, seq + 1, digest, now)
+    return _record({**values, "previous": previous, "digest": digest})
 
 
 def checked_head(connection: Connection, store: ConsentStore) -> tuple[int, str]:
@@ -187,19 +197,19 @@ def checked_head(connection: Connection, store: ConsentStore) -> tuple[int, str]
     Raises:
         LedgerTampered: If head and last row disagree.
     """
-    seq, digest = _signed_head(connection, store)
+    seq, digest = signed_head(connection, store)
     table = schema.ledger
     last = connection.execute(select(table).order_by(table.c.seq.desc()).limit(1)).one_or_none()
     found = (0, genesis(store.store_id)) if last is None else (last.seq, last.digest)
     if found != (seq, digest):
-        raise _broken(min(seq, found[0]) + 1, f"row {found[0]} as the last where the signed head says {seq}")
+        raise broken(min(seq, found[0]) + 1, f"row {found[0]} as the last where the signed head says {seq}")
     if last is not None and row_digest(dict(last._mapping), last.previous) != digest:
-        raise _broken(seq, "content that does not have its digest: the row was edited")
+        raise broken(seq, "content that does not have its digest: the row was edited")
     return seq, digest
 
 
 def usage(connection: Connection, grant_id: str) -> Usage:
-    """Add up what was charged to a grant.
+    """Add up what the ledger charges to a grant; the gate itself uses the kept sums, `usage.charged`.
 
     Args:
         connection: Open connection.
@@ -237,26 +247,40 @@ def recorded(connection: Connection, kind: LedgerKind, **ids: str) -> LedgerRow 
     return None if found is None else _row(found)
 
 
-def _signed_head(connection: Connection, store: ConsentStore) -> tuple[int, str]:
+def signed_head(connection: Connection, store: ConsentStore) -> tuple[int, str]:
+    """Return position and digest of the newest row as the operator's key signed them.
+
+    Raises:
+        LedgerTampered: If there is no head or its signature does not hold.
+    """
     head = connection.execute(select(schema.ledger_head)).one_or_none()
     if head is None:
-        raise _broken(None, "no head")
+        raise broken(None, "no head")
     if not store.keys.verify(head_message(store.store_id, head.seq, head.digest), head.signature):
-        raise _broken(None, "a head that the operator's key did not sign")
+        raise broken(None, "a head that the operator's key did not sign")
     return int(head.seq), str(head.digest)
 
 
 def _row(row: Row[tuple[object, ...]]) -> LedgerRow:
-    values = dict(row._mapping)
+    return _record(dict(row._mapping))
+
+
+def _record(values: dict[str, Any]) -> LedgerRow:
     try:
         payload = json.loads(str(values.pop("payload")))
         moment = datetime.fromisoformat(str(values.pop("time")))
     except ValueError as error:
-        raise _broken(int(row.seq), "content that cannot be read") from error
+        raise broken(int(values["seq"]), "content that cannot be read") from error
     return LedgerRow(**values, time=moment, payload=MappingProxyType(payload))
 
 
-def _broken(row: int | None, found: str) -> LedgerTampered:
+def broken(row: int | None, found: str) -> LedgerTampered:
+    """Return the error for a ledger that does not hold.
+
+    Args:
+        row: First row that is wrong, or `None` for its end.
+        found: What was found.
+    """
     where = "its end" if row is None else f"row {row}"
     return LedgerTampered(
         f"expected an unbroken ledger, got {found} (at {where}); the database was changed outside the "
