@@ -157,6 +157,20 @@ def similarity(a: VideoFingerprint, b: VideoFingerprint) -> float:
     return best
 
 
+def may_match(a: VideoFingerprint, b: VideoFingerprint) -> bool:
+    """Say quickly whether `similarity(a, b)` can be high, from the middle sample of `b` alone.
+
+    Args:
+        a: The whole.
+        b: What may be a part of it.
+
+    Returns:
+        False only for files that are not alike.
+    """
+    middle = b.hashes[len(b.hashes) // 2]
+    return bool(_agreement(np.stack([middle, middle ^ _MIRROR]), a.hashes).max() >= SAME_PORTRAIT)
+
+
 def _video_samples(path: Path, rate_hz: float) -> Iterator[tuple[float, npt.NDArray[np.uint64]]]:
     """Times and hashes of the first frame at or after each sampling time; only those frames are converted."""
     with containers.open_input(path) as container, media_errors(path, "read"):

@@ -1,7 +1,7 @@
 """Sign a finished file, and read what a signed file says (C2PA, through `c2pa-python`).
 
-Signing comes last: any change after it, even of the sound, breaks the signature. Nothing here uses the
-network: no time stamp authority is asked, and manifests kept elsewhere are not fetched.
+Signing comes last: any change after it, even of the sound, breaks the signature. Nothing here uses the network
+unless the operator's settings name a time stamp server or a key service: manifests kept elsewhere are not fetched.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from portrait_anim.provenance.claims import (
     ACTIONS_LABEL,
     CONSENT_LABEL,
     DISCLOSURE_LABEL,
+    SOFT_BINDING_LABEL,
     ManifestClaims,
-    to_definition,
 )
 from portrait_anim.provenance.containers import container_digest, holds_remains, media_type
-from portrait_anim.provenance.keys import load_identity
+from portrait_anim.provenance.definition import to_definition
+from portrait_anim.provenance.settings import load_settings
+from portrait_anim.provenance.signers import open_signer
 
 ValidationState = Literal["Trusted", "Valid", "Invalid"]
 
 _WORK_MEMORY_MB: Final = 8  # a longer file is worked on beside memory, so that length costs none
+_USAGE_LABELS: Final = ("c2pa.training-mining", "cawg.training-mining")
 _OFFLINE: Final[Mapping[str, Any]] = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 
 
@@ -50,6 +53,10 @@ class ManifestReport:
         created: Time of the `c2pa.created` action as written, or empty.
         disclosure: The `c2pa.ai-disclosure` assertion, empty when absent.
         consent: The consent assertion of this project, empty when absent.
+        soft_bindings: Algorithm and value of each soft binding: what marks the file says that it carries.
+        usage: Uses that the maker does not allow, by entry of a training-and-mining assertion: `"notAllowed"` or
+            `"constrained"`.
+        json: The whole manifest store as JSON text.
     """
 
     state: ValidationState
@@ -61,6 +68,9 @@ class ManifestReport:
     created: str
     disclosure: Mapping[str, Any] = field(default_factory=dict)
     consent: Mapping[str, Any] = field(default_factory=dict)
+    soft_bindings: tuple[tuple[str, str], ...] = ()
+    usage: Mapping[str, str] = field(default_factory=dict)
+    json: str = field(default="", repr=False)
 
 
 def sign_file(src: Path, dst: Path, *, claims: ManifestClaims, home: Path) -> None:
@@ -70,13 +80,15 @@ def sign_file(src: Path, dst: Path, *, claims: ManifestClaims, home: Path) -> No
         src: Finished MP4, PNG, JPEG or WebP file.
         dst: Where the signed file goes; replaced in one step, may be `src` itself.
         claims: What the manifest states.
-        home: The installation's home folder, which holds (or receives) the signing keys.
+        home: The installation's home folder, which holds the operator's settings (`settings.load_settings`) and
+            holds, or receives, the signing keys.
 
     Raises:
         SigningError: If the file cannot be read or signed; `dst` is then as it was before.
+        ProvenanceError: If the operator's settings are not usable.
         MediaError: If `dst` may not be written.
     """
-    identity = load_identity(home, now=datetime.now(timezone.utc))
+    signing = load_settings(home).signing
     with _signing_errors(src):
         kind = media_type(src)
         if kind is None:
@@ -84,17 +96,16 @@ def sign_file(src: Path, dst: Path, *, claims: ManifestClaims, home: Path) -> No
                 f"expected an MP4, PNG, JPEG or WebP file to sign, got {src.name}, which is none of them"
             )
         definition = to_definition(claims, container_sha256=container_digest(src))
-        settings = {
+        settings: dict[str, Any] = {
             "verify": dict(_OFFLINE),
             "builder": {"thumbnail": {"enabled": False}},
             "core": {"backing_store_memory_threshold_in_mb": _WORK_MEMORY_MB},
         }
-        info = c2pa.C2paSignerInfo("es256", identity.chain_pem.encode(), identity.key_pem.encode(), None)
         with (
             atomic_path(dst) as temporary,
             src.open("rb") as source,
             temporary.open("w+b") as target,
-            c2pa.Signer.from_info(info) as signer,
+            open_signer(home, signing, now=datetime.now(timezone.utc)) as signer,
             c2pa.Context.from_dict(settings) as context,
             c2pa.Builder(definition, context=context) as builder,
         ):
@@ -158,7 +169,26 @@ def _report(text: str) -> ManifestReport:
         created=next((_text(a.get("when")) for a in actions if a.get("action") == "c2pa.created"), ""),
         disclosure=assertions.get(DISCLOSURE_LABEL, {}),
         consent=assertions.get(CONSENT_LABEL, {}),
+        soft_bindings=_soft_bindings(assertions.get(SOFT_BINDING_LABEL, {})),
+        usage=_usage(assertions),
+        json=text,
     )
+
+
+def _soft_bindings(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    blocks = [_mapping(block) for block in _list(data.get("blocks"))]
+    return tuple((_text(data.get("alg")), _text(block.get("value"))) for block in blocks)
+
+
+def _usage(assertions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Uses that are not plainly allowed, from C2PA's assertion of old and from CAWG's."""
+    usage: dict[str, str] = {}
+    for label in _USAGE_LABELS:
+        for name, entry in _mapping(assertions.get(label, {}).get("entries")).items():
+            word = _text(_mapping(entry).get("use"))
+            if word in ("notAllowed", "constrained"):
+                usage[name] = word
+    return usage
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from portrait_anim.provenance.claims import CONSENT_LABEL, DIGITAL_SOURCE_TYPE, ManifestClaims, to_definition
+from portrait_anim.provenance.claims import CONSENT_LABEL, DIGITAL_SOURCE_TYPE, ManifestClaims
+from portrait_anim.provenance.definition import to_definition
 
 
 @pytest.mark.parametrize(
