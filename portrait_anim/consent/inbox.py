@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import secrets
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from PIL import Image, UnidentifiedImageError
@@ -24,8 +24,8 @@ from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied
 
 THUMBNAIL_SIDE_PX: Final = 256
-QUIET: Final = timedelta(hours=1)
-"""After a notified refusal, further ones of the same person are only in the inbox for this long."""
+TOLD_PER_HOUR: Final = 5
+"""How many people's refused attempts are notified within one hour; each person's first. All are in the inbox."""
 
 _MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
 _MAX_PICTURE_PIXELS: Final = 64_000_000
@@ -180,12 +180,18 @@ def _known(connection: Connection, store: ConsentStore, use_id: str) -> Use:
 
 
 def _was_told(connection: Connection, store: ConsentStore, use: Use) -> bool:
-    """Whether a refusal of the same person was notified lately: a flood of attempts must not become a flood of mail."""
+    """Whether enough refusals were notified in this hour: a flood of attempts must not become a flood of mail.
+
+    Hours of the clock, not the time since the last attempt: steady attempts would keep an owner in the dark for ever.
+    """
     recent = find_uses(connection, store, cameo_id=use.cameo_id, limit=_RECENT)
-    return any(
-        other.kind == "refused" and other.grantee == use.grantee and timedelta(0) <= use.time - other.time < QUIET
-        for other in recent
-    )
+    refused = [other for other in recent if other.kind == "refused" and _hour(other.time) == _hour(use.time)]
+    people = {other.grantee for other in refused}
+    return use.grantee in people or len(people) >= TOLD_PER_HOUR or len(refused) == _RECENT
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _shrunk(picture: bytes) -> bytes:
