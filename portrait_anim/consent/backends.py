@@ -17,9 +17,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from portrait_anim.consent.keys import read_secret
 from portrait_anim.errors import ConsentError
 
 DATABASE_FILE = "consent.db"
+URL_FILE = "database.url"
+"""File of a home folder that names another database; it may hold a password, so it is for its owner only."""
+
 WRITE = "portrait_anim_write"
 """Execution option of connections that may write."""
 
@@ -138,13 +142,16 @@ def choose(url: str | None, home: Path) -> tuple[Backend, URL]:
     """Return backend and address of a store.
 
     Args:
-        url: SQLAlchemy URL, or `None` for `home/consent.db`, which is made with access for its owner only.
+        url: SQLAlchemy URL; `None` for the one in `home/database.url` or, where there is no such file, for
+            `home/consent.db`, which is made with access for its owner only.
         home: Folder of the store.
 
     Raises:
-        ConsentError: If the URL is not of an SQLite file or of PostgreSQL.
+        ConsentError: If the URL is not of an SQLite file or of PostgreSQL, or others may read its file.
         OSError: If the file cannot be made.
     """
+    if url is None and (home / URL_FILE).exists():
+        url = read_secret(home / URL_FILE).decode().strip()
     if url is None:
         # Made here, not by SQLite, so that the file and its log are private whatever the umask says.
         os.close(os.open(home / DATABASE_FILE, os.O_CREAT | os.O_RDWR, 0o600))

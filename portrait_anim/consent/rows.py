@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Sequence
 
-import numpy as np
 from sqlalchemy import Connection, func, insert, select, update
 
 from portrait_anim.consent import schema
-from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.ledger import recorded
 from portrait_anim.consent.records import Cameo, CameoKind, Challenge, Grant, duration_ms
 from portrait_anim.consent.signed_rows import (
@@ -24,7 +20,7 @@ from portrait_anim.consent.signed_rows import (
     time_text,
 )
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.types import IdentityEmbedding
+from portrait_anim.consent.templates import embeddings_bytes, embeddings_of
 
 FACES = "faces"
 """Counter that grows with every change of an enrolled or denied face."""
@@ -224,26 +220,6 @@ def next_generation(connection: Connection) -> int:
     if not counted:
         connection.execute(insert(counters).values(name=FACES, value=_largest_generation(connection) + 1))
     return int(connection.execute(select(counters.c.value).where(counters.c.name == FACES)).scalar_one())
-
-
-def embeddings_bytes(embeddings: Sequence[IdentityEmbedding]) -> bytes | None:
-    """Return embeddings as the bytes that are sealed, or `None` for none."""
-    if not embeddings:
-        return None
-    return canonical(
-        [
-            [embedding.backend, base64.b64encode(np.asarray(embedding.vector, dtype="<f4").tobytes()).decode()]
-            for embedding in embeddings
-        ]
-    )
-
-
-def embeddings_of(plain: bytes | None) -> tuple[IdentityEmbedding, ...]:
-    """Return the embeddings that `embeddings_bytes` packed."""
-    return tuple(
-        IdentityEmbedding(vector=np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32), backend=backend)
-        for backend, data in (() if plain is None else json.loads(plain))
-    )
 
 
 def _grant(row: Values) -> Grant:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from portrait_anim.consent.backends import WRITE, Backend, choose
+from portrait_anim.consent.face_index import FaceIndex
 from portrait_anim.consent.identity import check_vault, prepare
 from portrait_anim.consent.keys import OperatorKeys
 from portrait_anim.consent.vault import KeyPlace, Vault
@@ -36,6 +37,7 @@ class ConsentStore:
         store_id: Random identifier of this store, part of everything it signs.
         keys: The operator's signing key.
         vault: Encrypts what is personal.
+        faces: Enrolled and denied faces in memory, for searches (`people_search`, `denylist`).
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ConsentStore:
         self.store_id = store_id
         self.keys = keys
         self.vault = vault
+        self.faces = FaceIndex()
         self._backend = backend
         self._engine = engine
         self._writing = engine.execution_options(**{WRITE: True})
@@ -79,10 +82,16 @@ class ConsentStore:
         Yields:
             Connection inside a transaction that began by waiting for its turn.
         """
-        with consent_errors("write the consent store"), self._writing.begin() as connection:
-            # Another process may have changed the key: from then on nothing is sealed with the old one.
-            check_vault(connection, self.store_id, self.keys, self.vault, self.keys_folder)
-            yield connection
+        with consent_errors("write the consent store"), self._writing.connect() as connection:
+            transaction = connection.begin()
+            try:
+                with self.faces.kept_by_commit(transaction), transaction:
+                    # Another process may have changed the key: from then on nothing is sealed with the old one.
+                    check_vault(connection, self.store_id, self.keys, self.vault, self.keys_folder)
+                    with self.faces.kept_by_commit(transaction):  # before the next writer can begin
+                        yield connection
+            finally:
+                self.faces.settle(transaction)
 
     def forget_free_pages(self) -> None:
         """Remove what erased rows left in free pages and in logs."""
@@ -99,7 +108,8 @@ def open_store(home: Path, *, url: str | None = None, keys_in: KeyPlace = "file"
 
     Args:
         home: Folder for keys, kept videos and, by default, the database; created with access for its owner only.
-        url: SQLAlchemy URL of another SQLite file or of a PostgreSQL database; `None` means `home/consent.db`.
+        url: SQLAlchemy URL of another SQLite file or of a PostgreSQL database; `None` means what `home/database.url`
+            says and, where there is no such file, `home/consent.db`.
         keys_in: Where a new store keeps the key that encrypts personal values; an existing one knows.
 
     Returns:

@@ -1,5 +1,6 @@
 """A parametric face that performs challenges, people as embeddings, and open stores."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -12,6 +13,8 @@ import pytest
 from portrait_anim.consent.records import Challenge, ChallengeAction, LivenessFrame, RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.types import IdentityEmbedding
+
+from .databases import POSTGRES, Database, PostgresDatabase, SqliteDatabase
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
@@ -170,9 +173,31 @@ def challenge_of(*actions: ChallengeAction) -> Challenge:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ConsentStore]:
-    with open_store(tmp_path / "home") as opened:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Where the store of a test is; on PostgreSQL as well when `make test-postgres` names a server."""
+    home = tmp_path / "home"
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield SqliteDatabase(home)
+        return
+    with PostgresDatabase.made(os.environ[POSTGRES], home) as made:
+        yield made
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames and os.environ.get(POSTGRES):
+        metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def store(database: Database) -> Iterator[ConsentStore]:
+    with open_store(database.home) as opened:
         yield opened
+
+
+@pytest.fixture
+def tamper(database: Database) -> Callable[..., None]:
+    """Write into the database as somebody with a plain database tool would, triggers removed."""
+    return lambda store, *statements: database.execute(*statements)
 
 
 @pytest.fixture
