@@ -1,8 +1,9 @@
 """What is kept of every published file, so that one whose manifest was stripped is found again.
 
-A small SQLite file of its own, `provenance.db` in the home folder, beside the consent store and not in it: nothing in it
-decides about a permission, it may be thrown away without harm to the ledger, and an erasure empties it without touching
-the chain. It holds no picture: identifiers, the manifest, and a perceptual fingerprint of about 300 bytes per second.
+A small SQLite file of its own, `provenance.db` in the home folder, beside the consent store and not in it: nothing in
+it decides about a permission, it may be thrown away without harm to the ledger, and an erasure empties it without
+touching the chain. It holds no picture: identifiers, the manifest, and a perceptual fingerprint of about 300 bytes
+per second.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class RenderIndex:
         """
         query = select(_published).where(_published.c.watermark == watermark_text(watermark))
         for row in self._rows(query.order_by(_published.c.created).limit(1)):
-            return _read(row)
+            return self._read(row)
         return None
 
     def by_fingerprint(self, wanted: VideoFingerprint) -> tuple[PublishedFile, float] | None:
@@ -145,7 +146,7 @@ class RenderIndex:
         """
         best: tuple[str, float] | None = None
         for row in self._rows(select(_published.c.sha256, _published.c.fingerprint)):
-            known = VideoFingerprint.from_bytes(row.fingerprint)
+            known = self._unpack(row.fingerprint)
             if not may_match(known, wanted):
                 continue
             score = similarity(known, wanted)
@@ -154,7 +155,7 @@ class RenderIndex:
         if best is None:
             return None
         for row in self._rows(select(_published).where(_published.c.sha256 == best[0])):
-            return _read(row), best[1]
+            return self._read(row), best[1]
         return None
 
     def forget(self, cameo_id: str) -> int:
@@ -173,6 +174,24 @@ class RenderIndex:
             return 0
         with self._engine("write") as engine, engine.begin() as connection:
             return connection.execute(delete(_published).where(_published.c.cameo_id == cameo_id)).rowcount
+
+    def _read(self, row: Row[tuple[object, ...]]) -> PublishedFile:
+        values = row._mapping
+        return PublishedFile(
+            sha256=values["sha256"],
+            watermark=None if values["watermark"] is None else int(values["watermark"], 16),
+            permit_id=values["permit_id"],
+            cameo_id=values["cameo_id"],
+            created=datetime.fromisoformat(values["created"]),
+            manifest=values["manifest"],
+            fingerprint=self._unpack(values["fingerprint"]),
+        )
+
+    def _unpack(self, data: bytes) -> VideoFingerprint:
+        try:
+            return VideoFingerprint.from_bytes(data)
+        except ValueError as error:
+            raise _unusable("read", self._path, error) from error
 
     def _rows(self, query: object) -> Iterator[Row[tuple[object, ...]]]:
         if not self._path.exists():
@@ -193,11 +212,7 @@ class RenderIndex:
             event.listen(engine, "connect", _erase_what_is_deleted)
             yield engine
         except (SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
-            raise ProvenanceError(
-                f"expected to {doing} the index of published files {self._path}, got: "
-                f"{getattr(error, 'orig', None) or error}; restore it from a backup, or move it away: it is built anew "
-                "from the next render on, older files are then found by their manifest only"
-            ) from error
+            raise _unusable(doing, self._path, error) from error
         finally:
             if engine is not None:
                 engine.dispose()
@@ -207,14 +222,9 @@ def _erase_what_is_deleted(connection: sqlite3.Connection, _: ConnectionPoolEntr
     connection.execute("PRAGMA secure_delete = ON")
 
 
-def _read(row: Row[tuple[object, ...]]) -> PublishedFile:
-    values = row._mapping
-    return PublishedFile(
-        sha256=values["sha256"],
-        watermark=None if values["watermark"] is None else int(values["watermark"], 16),
-        permit_id=values["permit_id"],
-        cameo_id=values["cameo_id"],
-        created=datetime.fromisoformat(values["created"]),
-        manifest=values["manifest"],
-        fingerprint=VideoFingerprint.from_bytes(values["fingerprint"]),
+def _unusable(doing: str, path: Path, error: Exception) -> ProvenanceError:
+    return ProvenanceError(
+        f"expected to {doing} the index of published files {path}, got: {getattr(error, 'orig', None) or error}; "
+        "restore it from a backup, or move it away: it is built anew from the next render on, older files are then "
+        "found by their manifest only"
     )

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from portrait_anim.errors import ManifestInvalid, MediaError
-from portrait_anim.provenance.claims import CONSENT_LABEL, DIGITAL_SOURCE_TYPE
+from portrait_anim.provenance.claims import DIGITAL_SOURCE_TYPE, WATERMARK_ALGORITHM
 from portrait_anim.provenance.containers import container_digest
+from portrait_anim.provenance.definition import watermark_text
 from portrait_anim.provenance.envelope import envelope_problem
-from portrait_anim.provenance.keys import trust_anchors
-from portrait_anim.provenance.manifest import ManifestReport, read_manifest
-
-_LONGEST_TEXT: Final = 200
-_MOST_PARTS: Final = 4
-_REQUIRED: Final = ("cameo_id", "cameo_kind", "grant_id", "permit_id", "ledger_row", "profile", "seed")
-_AI_SOURCE_TYPES: Final = (
-    "trainedAlgorithmicMedia",
-    "compositeWithTrainedAlgorithmicMedia",
-    "algorithmicMedia",
+from portrait_anim.provenance.facts import FactsSource, RenderFacts
+from portrait_anim.provenance.findings import (
+    consent_sentences,
+    disclosure_sentence,
+    plain,
+    render_sentences,
+    signer_sentence,
 )
+from portrait_anim.provenance.manifest import ManifestReport, read_manifest
+from portrait_anim.provenance.recovery import Mark, Recovery, recover, search_mark
+from portrait_anim.provenance.settings import load_settings
+from portrait_anim.provenance.signers import all_anchors
+
+__all__ = ["MARK_BUDGET_S", "Mark", "Recovery", "VerificationReport", "verify"]
+
+MARK_BUDGET_S: Final = 20.0
+"""Time after which the search for a watermark in one file ends [s]."""
+
+_REQUIRED: Final = ("cameo_id", "cameo_kind", "grant_id", "permit_id", "ledger_row", "profile", "seed")
 _UNTRUSTED: Final = "signingCredential.untrusted"
 _FAILURES: Final[Mapping[str, str]] = {
     "assertion.bmffHash.mismatch": "Altered: picture or sound were changed after signing.",
@@ -44,10 +54,15 @@ class VerificationReport:
 
     Attributes:
         state: `"valid"` (signed and unaltered), `"invalid"` (altered or unreadable manifest) or `"unsigned"`.
-        trusted: Whether the signer is this installation.
+        trusted: Whether the signer is this installation, or one that it trusts.
         findings: Plain sentences, most important first.
         claims: What the manifest states, ready for JSON, empty without one; believe it only when `trusted`.
-        ok: No doubt at all: valid, trusted, and with complete consent and AI statements.
+        ok: No doubt at all: valid, trusted, with complete consent and AI statements, and consent that stands as far
+            as was asked.
+        mark: The invisible watermark, or `None` when none was found or looked for.
+        render: What the ledger says about the render, or `None` when it is not known here.
+        recovery: The published file that this one comes from, when its own manifest is gone or broken.
+        only_mark: Whether nothing but the watermark is left of where the file comes from.
     """
 
     state: Literal["valid", "invalid", "unsigned"]
@@ -55,17 +70,31 @@ class VerificationReport:
     findings: tuple[str, ...]
     claims: Mapping[str, Any] = field(default_factory=dict)
     ok: bool
+    mark: Mark | None = None
+    render: RenderFacts | None = None
+    recovery: Recovery | None = None
+    only_mark: bool = False
 
 
-def verify(path: Path | str, *, home: Path | None = None, anchors: str = "") -> VerificationReport:
+def verify(
+    path: Path | str,
+    *,
+    home: Path | None = None,
+    anchors: str = "",
+    look_for_mark: bool = False,
+    facts: FactsSource | None = None,
+) -> VerificationReport:
     """Establish what a file says about its making, and whether that can be believed.
 
     Works on any file of anyone, whatever it contains. Reads only; needs no network.
 
     Args:
         path: File to look at.
-        home: Home folder of the installation whose signatures are trusted.
+        home: Home folder of the installation whose signatures are trusted and whose index of published files is
+            searched for one that lost its manifest.
         anchors: More trusted certificates, PEM, for example `keys.trust_anchors` of another installation.
+        look_for_mark: Also search the picture for the watermark, and the index for what it looks like; takes seconds.
+        facts: Knows which permits were given and which still stand.
 
     Returns:
         Report in plain words.
@@ -73,32 +102,41 @@ def verify(path: Path | str, *, home: Path | None = None, anchors: str = "") -> 
     Raises:
         MediaError: If there is no such file, or it cannot be opened.
         SigningError: If the authority in `home` cannot be read.
+        ProvenanceError: If settings or index in `home` are not usable.
     """
     path = Path(path)
-    trust = (trust_anchors(home) if home is not None else "") + anchors
+    trust = ("" if home is None else all_anchors(home, load_settings(home).signing)) + anchors
     try:
         _require_regular(path)
-        try:
-            manifest = read_manifest(path, anchors=trust)
-        except ManifestInvalid as error:
-            return VerificationReport(state="invalid", trusted=False, findings=(_plain(str(error)),), ok=False)
-        if manifest is None:
-            return VerificationReport(
-                state="unsigned",
-                trusted=False,
-                findings=("No manifest: the file was never signed, or re-encoding stripped it.",),
-                ok=False,
-            )
-        failures = [code for code in manifest.failures if code != _UNTRUSTED]
-        problems = [_FAILURES.get(code, f"A check failed: {code}.") for code in failures]
-        if not problems and manifest.state == "Invalid":
-            problems.append("The manifest does not hold.")
-        if not problems and manifest.consent:
-            problems += _overlooked(path, manifest)
+        report = _verify_manifest(path, trust)
     except OSError as error:
         raise MediaError(
             f"expected a readable file, got {path.name}: {error.strerror or error}; check the path and its permissions"
         ) from error
+    if look_for_mark:
+        report = _with_mark(report, path, home)
+    return report if facts is None else _with_facts(report, facts)
+
+
+def _verify_manifest(path: Path, trust: str) -> VerificationReport:
+    """What the file's own manifest says."""
+    try:
+        manifest = read_manifest(path, anchors=trust)
+    except ManifestInvalid as error:
+        return VerificationReport(state="invalid", trusted=False, findings=(plain(str(error)),), ok=False)
+    if manifest is None:
+        return VerificationReport(
+            state="unsigned",
+            trusted=False,
+            findings=("No manifest: the file was never signed, or re-encoding stripped it.",),
+            ok=False,
+        )
+    failures = [code for code in manifest.failures if code != _UNTRUSTED]
+    problems = [_FAILURES.get(code, f"A check failed: {code}.") for code in failures]
+    if not problems and manifest.state == "Invalid":
+        problems.append("The manifest does not hold.")
+    if not problems and manifest.consent:
+        problems += _overlooked(path, manifest)
     return _judge(manifest, list(dict.fromkeys(problems)), anchored=bool(trust))
 
 
@@ -120,84 +158,94 @@ def _overlooked(path: Path, manifest: ManifestReport) -> list[str]:
 
 
 def _judge(manifest: ManifestReport, problems: list[str], *, anchored: bool) -> VerificationReport:
-    """Put the evidence together; every doubt clears `ok`."""
+    """Put the evidence of a manifest together; every doubt clears `ok`."""
     trusted = manifest.state == "Trusted" and not problems
     missing = [key for key in _REQUIRED if key not in manifest.consent]
     disclosed = DIGITAL_SOURCE_TYPE in manifest.source_types and bool(manifest.disclosure)
     findings = [*problems] if problems else ["Unaltered: the file is exactly as it was signed."]
-    findings.append(_signer(manifest, trusted=trusted, anchored=anchored, altered=bool(problems)))
-    findings.append(_disclosure(manifest))
-    findings.extend(_consent(manifest.consent, missing))
+    findings.append(signer_sentence(manifest, trusted=trusted, anchored=anchored, altered=bool(problems)))
+    findings.append(disclosure_sentence(manifest))
+    findings.extend(consent_sentences(manifest.consent, missing))
     return VerificationReport(
         state="invalid" if problems else "valid",
         trusted=trusted,
-        findings=tuple(_plain(finding) for finding in findings),
+        findings=tuple(plain(finding) for finding in findings),
         claims={
-            "signer": _plain(manifest.signer),
-            "organization": _plain(manifest.organization),
-            "generator": _plain(manifest.generator),
-            "created": _plain(manifest.created),
-            "digital_source_types": [_plain(uri) for uri in manifest.source_types],
+            "signer": plain(manifest.signer),
+            "organization": plain(manifest.organization),
+            "generator": plain(manifest.generator),
+            "created": plain(manifest.created),
+            "digital_source_types": [plain(uri) for uri in manifest.source_types],
             "ai_disclosure": dict(manifest.disclosure),
+            "soft_bindings": [[plain(algorithm), plain(value)] for algorithm, value in manifest.soft_bindings],
             "consent": dict(manifest.consent),
         },
         ok=trusted and disclosed and not missing,
     )
 
 
-def _signer(manifest: ManifestReport, *, trusted: bool, anchored: bool, altered: bool) -> str:
-    """Who signed, and whether that means anything."""
-    who = f'"{manifest.signer or "nameless"}" ({manifest.organization or "no organisation"})'
-    if altered:
-        return f"The manifest names the signer {who}; after an alteration nothing it states can be relied on."
-    if trusted:
-        return f"Signed by {who}, a trusted installation."
-    if not anchored:
-        return f"Signed by {who}; not trusted, because no trusted certificate was given to compare with."
-    return f"Signed by {who}; not trusted: this is not the installation that is trusted here."
+def _with_mark(report: VerificationReport, path: Path, home: Path | None) -> VerificationReport:
+    """Add the watermark, and for a file that cannot speak for itself the published one that it comes from."""
+    mark, sentence = search_mark(path, budget_s=MARK_BUDGET_S)
+    findings, ok = [*report.findings, sentence], report.ok
+    if mark is not None and report.state == "valid":
+        named = [value for name, value in report.claims["soft_bindings"] if name == WATERMARK_ALGORITHM]
+        if named and watermark_text(mark.render_id) not in named:
+            findings.append("The watermark is not the one that the manifest names: picture and manifest do not belong.")
+            ok = False
+    recovery = None
+    if report.state != "valid" and home is not None:
+        recovery = recover(path, mark, home)
+        if recovery is not None:
+            findings.append(recovery.sentence)
+        elif mark is None:
+            findings.append("Nothing in this installation's index of published files looks like it.")
+    return replace(
+        report,
+        findings=tuple(findings),
+        ok=ok,
+        mark=mark,
+        recovery=recovery,
+        only_mark=mark is not None and report.state == "unsigned",
+    )
 
 
-def _disclosure(manifest: ManifestReport) -> str:
-    """What the file admits about its origin."""
-    if any(uri.rpartition("/")[2] in _AI_SOURCE_TYPES for uri in manifest.source_types):
-        maker = f" by {manifest.generator}" if manifest.generator else ""
-        return f"Declared as AI-generated{maker}" + (f", {manifest.created}." if manifest.created else ".")
-    return "Not declared as AI-generated."
+def _with_facts(report: VerificationReport, facts: FactsSource) -> VerificationReport:
+    """Add what the ledger says about the render."""
+    findings, ok = list(report.findings), report.ok
+    permit = _permit_of(report)
+    found = None if permit is None else facts.find(permit)
+    if found is not None:
+        findings += [plain(sentence) for sentence in render_sentences(found)]
+        ok = ok and found.consent == "standing"
+    elif permit is not None:
+        findings.append("This installation's ledger does not know the render: it may be of another installation.")
+        ok = False
+    if report.state == "valid" and facts.proof_holds(report.claims["consent"]) is False:
+        findings.append("The permit in the manifest is not signed by this operator, or was changed.")
+        ok = False
+    return replace(report, findings=tuple(findings), ok=ok, render=found)
 
 
-def _consent(consent: Mapping[str, Any], missing: list[str]) -> list[str]:
-    """Whose likeness, by which permission."""
-    if not consent:
-        return [f"No consent statement ({CONSENT_LABEL}): it is not known whose likeness the file shows."]
-    kind = consent.get("cameo_kind")
-    who = {
-        "real": "a real person who was verified and gave consent",
-        "fictional": "somebody who does not exist, by the operator's statement",
-    }.get(kind if isinstance(kind, str) else "", "somebody of an unknown kind")
-    findings = [
-        f"Shows cameo {consent.get('cameo_id')}: {who}.",
-        f"Rendered under grant {consent.get('grant_id')} with permit {consent.get('permit_id')}, "
-        f"profile {consent.get('profile')}, seed {consent.get('seed')}.",
-    ]
-    findings.extend(_parts(consent))
-    if missing:
-        findings.append(f"The consent statement is incomplete: {', '.join(missing)} missing.")
-    return findings
+def _permit_of(report: VerificationReport) -> str | None:
+    """The permit, or its beginning, from the most reliable source there is."""
+    if report.state == "valid":
+        permit = report.claims["consent"].get("permit_id")
+        if isinstance(permit, str) and permit:
+            return permit
+    if report.mark is not None:
+        return f"per_{watermark_text(report.mark.render_id)}"
+    return None if report.recovery is None else report.recovery.permit_id
 
 
-def _parts(consent: Mapping[str, Any]) -> list[str]:
-    """Who else is seen in a film that was joined from several renders."""
-    listed = consent.get("parts")
-    parts = [part for part in listed if isinstance(part, dict)] if isinstance(listed, list) else []
-    kinds = {str(part.get("cameo_id")): part.get("cameo_kind") for part in parts}
-    if not kinds:
-        return []
-    each = ", ".join(f"{cameo} ({kind})" for cameo, kind in list(kinds.items())[:_MOST_PARTS])
-    more = f" and {len(kinds) - _MOST_PARTS} more" if len(kinds) > _MOST_PARTS else ""
-    return [f"Joined from {len(parts)} renders, each with its own permit; shows {each}{more}."]
+def manifest_of(recovery: Recovery) -> Mapping[str, Any]:
+    """The manifest store of the published file that a file comes from.
 
+    Args:
+        recovery: What was found.
 
-def _plain(text: str) -> str:
-    """One printable line: what strangers wrote must not reach a terminal as control characters."""
-    line = "".join(character if character.isprintable() else "?" for character in text)
-    return line if len(line) <= _LONGEST_TEXT else line[: _LONGEST_TEXT - 1] + "…"
+    Returns:
+        The store as the C2PA library spells it in JSON.
+    """
+    store: Mapping[str, Any] = json.loads(recovery.manifest)
+    return store
