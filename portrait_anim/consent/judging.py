@@ -9,14 +9,18 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from portrait_anim.consent.acknowledgements import acknowledged_grants, grantee_digest
+from portrait_anim.consent.denylist import find_denied
 from portrait_anim.consent.inbox import record_use
-from portrait_anim.consent.ledger import append_row, usage
+from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.matching import MatchPolicy
+from portrait_anim.consent.people_search import protected_people
 from portrait_anim.consent.policy import decide
-from portrait_anim.consent.records import Decision, LedgerRow, RenderRequest, duration_ms
-from portrait_anim.consent.rows import all_cameos, find_cameo, find_grants
+from portrait_anim.consent.records import Cameo, Decision, LedgerRow, RenderRequest, duration_ms
+from portrait_anim.consent.rows import find_cameo, find_grants
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.consent.usage import charged
 from portrait_anim.errors import LedgerTampered
+from portrait_anim.types import IdentityEmbedding
 
 
 def judge(
@@ -38,13 +42,34 @@ def judge(
     try:
         cameo = find_cameo(connection, store, request.cameo_id)
         grants = find_grants(connection, store, cameo_id=request.cameo_id)
+        used = {grant.id: charged(connection, store, grant.id) for grant in grants}
         fictional = cameo is not None and cameo.kind == "fictional"
-        protected = all_cameos(connection, store, "real") if fictional else []
+        face, picture = request.portrait_embedding, request.portrait_digest
+        protected = protected_people(connection, store, face, picture, match) if fictional else []
+        denylisted = cameo is not None and _is_denied(connection, store, cameo, face, match)
     except LedgerTampered as error:
         return Decision(allowed=False, reason="tampered", grant_id=None, explanation=str(error))
-    used = {grant.id: usage(connection, grant.id) for grant in grants}
     acknowledged = acknowledged_grants(connection, store, grants, request.grantee)
-    return decide(request, cameo, grants, now, used, match=match, protected=protected, acknowledged=acknowledged)
+    return decide(
+        request, cameo, grants, now, used, match=match, protected=protected, denylisted=denylisted,
+        acknowledged=acknowledged,
+    )  # fmt: skip
+
+
+def _is_denied(
+    connection: Connection,
+    store: ConsentStore,
+    cameo: Cameo,
+    face: IdentityEmbedding | None,
+    match: MatchPolicy | None,
+) -> bool:
+    """Say whether a portrait, or else the cameo itself, shows somebody on the denylist.
+
+    A face that cannot be compared with an entry counts only against figures: real people proved who they are.
+    """
+    faces = cameo.embeddings if face is None else (face,)
+    found = [denied for one in faces if (denied := find_denied(connection, store, one, match)) is not None]
+    return any(denied.distance is not None or cameo.kind == "fictional" for denied in found)
 
 
 def asked_of(store: ConsentStore, request: RenderRequest) -> dict[str, object]:
