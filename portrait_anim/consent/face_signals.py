@@ -45,6 +45,8 @@ STABLE: Final[tuple[int, ...]] = (
     *(index for index, *_ in _MIDLINE),
     *(index for right, left, *_ in _PAIRS for index in (right, left)),
 )
+_EYES: Final = ((33, 133, 468), (362, 263, 473))  # corners from image left to image right, middle of the iris
+_EYE_TURN_DEG: Final = 143.0  # turn of an eyeball of 12 mm radius that moves the iris by one eye width of 30 mm
 # Each region is judged alone, so that a small lively one is not averaged away.
 REGIONS: Final[tuple[tuple[int, ...], ...]] = (
     (159, 145, 386, 374),  # lids
@@ -66,6 +68,8 @@ class FaceSignals:
         mouth_open: `(T,)` gap between the lips [outer-eye distances].
         mouth_width: `(T,)` distance of the mouth corners [outer-eye distances].
         brow_height: `(T,)` brow above the eye, mean of both sides [outer-eye distances].
+        look_right_deg: `(T,)` where eyes and head together look, to the subject's own right [degrees, roughly].
+        look_up_deg: `(T,)` the same, upwards.
         points: `(T, L, 3)` landmarks [px].
         eye_distance: `(T,)` 3D distance of the outer corners of the eyes [px].
         calm: `(T,)` bool, frames in which the head is near its resting pose.
@@ -79,6 +83,8 @@ class FaceSignals:
     mouth_open: Float64Array
     mouth_width: Float64Array
     brow_height: Float64Array
+    look_right_deg: Float64Array
+    look_up_deg: Float64Array
     points: Float64Array
     eye_distance: Float64Array
     calm: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -114,6 +120,7 @@ def measure(frames: Sequence[LivenessFrame], *, mirrored: bool = False) -> FaceS
     scale = np.maximum(_gap(points, 33, 263), 1e-6)
     right = (_gap(points, 160, 144) + _gap(points, 158, 153)) / np.maximum(2 * _gap(points, 33, 133), 1e-6)
     left = (_gap(points, 385, 380) + _gap(points, 387, 373)) / np.maximum(2 * _gap(points, 263, 362), 1e-6)
+    gaze_right, gaze_up = _gaze(points)
     calm = (
         (np.abs(yaw - np.median(yaw)) < 10.0)
         & (np.abs(pitch - np.median(pitch)) < 8.0)
@@ -131,6 +138,8 @@ def measure(frames: Sequence[LivenessFrame], *, mirrored: bool = False) -> FaceS
             _brow(points, (70, 63, 105, 66, 107), (33, 133)) + _brow(points, (300, 293, 334, 296, 336), (263, 362))
         )
         / (2 * scale),
+        look_right_deg=side * gaze_right - yaw,
+        look_up_deg=gaze_up + pitch,
         points=points,
         eye_distance=scale,
         calm=calm,
@@ -211,6 +220,18 @@ def _points(frame: LivenessFrame) -> Float64Array:
     if not np.isfinite(points).all() or not np.isfinite(frame.time_s):
         raise ValueError(f"expected finite landmarks and time, got others at {frame.time_s} s; leave the frame out")
     return points
+
+
+def _gaze(points: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return how far both irises stand to image left and up in their eyes, `(T,)` each [degrees, roughly]."""
+    right, up = [], []
+    for first, second, iris in _EYES:  # corners from image left to image right
+        axis = points[:, second, :2] - points[:, first, :2]
+        width = np.maximum(np.linalg.norm(axis, axis=1), 1e-6)
+        off = points[:, iris, :2] - (points[:, first, :2] + points[:, second, :2]) / 2
+        right.append(-(off * axis).sum(axis=1) / width**2)
+        up.append((off[:, 0] * axis[:, 1] - off[:, 1] * axis[:, 0]) / width**2)
+    return _EYE_TURN_DEG * np.mean(right, axis=0), _EYE_TURN_DEG * np.mean(up, axis=0)
 
 
 def _gap(points: Float64Array, first: int, second: int) -> Float64Array:

@@ -23,6 +23,7 @@ class LivenessLimits:
         blink_ratio: Loss of eye opening, of both eyes, as a fraction.
         blink_pause_s: Longest pause between the two blinks of a pair [s].
         hold_s: Shortest time that a movement other than a blink is held [s].
+        dot_agreement: Smallest correlation of the look with the dot that was shown.
         step_s: Longest pause before a step begins [s].
         stray_movements: How many movements that were not asked for are tolerated.
         min_duration_s: Shortest video [s].
@@ -48,6 +49,7 @@ class LivenessLimits:
     blink_ratio: float = 0.45
     blink_pause_s: float = 1.2
     hold_s: float = 0.12
+    dot_agreement: float = 0.70
     step_s: float = 8.0
     stray_movements: int = 1
     min_duration_s: float = 4.0

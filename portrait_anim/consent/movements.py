@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from portrait_anim.consent.dot import DotPath, agreement
 from portrait_anim.consent.face_signals import FaceSignals
 from portrait_anim.consent.liveness_types import CheckResult, LivenessLimits, StepResult
 from portrait_anim.consent.records import ChallengeAction
@@ -26,6 +27,7 @@ INSTRUCTIONS: Final[Mapping[ChallengeAction, str]] = MappingProxyType(
         "open_mouth": "open your mouth wide",
         "smile": "smile broadly",
         "raise_brows": "raise your eyebrows",
+        "follow_dot": "start the moving dot and follow it with your eyes",
     }
 )
 """What to tell the person; left and right are the person's own."""
@@ -58,12 +60,15 @@ class Movement:
     strength: float
 
 
-def find_movements(signals: FaceSignals, limits: LivenessLimits) -> tuple[Movement, ...]:
+def find_movements(
+    signals: FaceSignals, limits: LivenessLimits, dot: DotPath | None = None
+) -> tuple[Movement, ...]:
     """Find every movement that a challenge may ask for.
 
     Args:
         signals: What was measured.
         limits: How large movements must be.
+        dot: Path of the dot that was shown, if one was.
 
     Returns:
         The movements in order of their start; they may overlap.
@@ -84,6 +89,8 @@ def find_movements(signals: FaceSignals, limits: LivenessLimits) -> tuple[Moveme
                 for start, end, peak in spans
                 if end - start >= limits.hold_s
             )
+    if dot is not None:
+        found.extend(_followings(signals, limits, dot))
     return tuple(sorted(found, key=lambda movement: (movement.start_s, movement.end_s)))
 
 
@@ -120,7 +127,7 @@ def strengths(signals: FaceSignals, limits: LivenessLimits) -> dict[ChallengeAct
 
 
 def judge_steps(
-    actions: Sequence[ChallengeAction], signals: FaceSignals, limits: LivenessLimits
+    actions: Sequence[ChallengeAction], signals: FaceSignals, limits: LivenessLimits, dot: DotPath | None = None
 ) -> tuple[tuple[StepResult, ...], CheckResult]:
     """Compare the movements seen with the steps asked for.
 
@@ -128,12 +135,13 @@ def judge_steps(
         actions: What was asked, in order.
         signals: What was measured.
         limits: How large and how soon movements must be.
+        dot: Path of the dot that was shown, if one was.
 
     Returns:
         One result per step, and whether there were movements that nobody asked for: a video that shows every
         movement would otherwise answer every challenge.
     """
-    movements = find_movements(signals, limits)
+    movements = find_movements(signals, limits, dot)
     sizes = strengths(signals, limits)
     done_s = float(signals.time_s[0])
     results: list[StepResult] = []
@@ -145,7 +153,7 @@ def judge_steps(
         if seen is None:
             passed, message = (
                 False,
-                label + _missing(action, movements, sizes[action], signals.time_s, done_s),
+                label + _missing(action, movements, sizes.get(action), signals.time_s, done_s),
             )
         elif seen.start_s - done_s > limits.step_s:
             passed = False
@@ -194,7 +202,7 @@ def _judge_strays(movements: Sequence[Movement], matched: Sequence[Movement], li
 def _missing(
     action: ChallengeAction,
     movements: Sequence[Movement],
-    size: Float64Array,
+    size: Float64Array | None,
     time_s: Float64Array,
     done_s: float,
 ) -> str:
@@ -202,6 +210,11 @@ def _missing(
     earlier = [movement for movement in movements if movement.action == action]
     if earlier:
         return f" was seen at {earlier[-1].start_s:.1f} s, before the step that comes first; keep the order"
+    if size is None:
+        return (
+            f" was not seen after {done_s:.1f} s: the eyes did not go where the dot went; keep the head still, follow "
+            "the dot with your eyes, and hold the camera close to the screen that shows it"
+        )
     opposite = _OPPOSITE.get(action)
     if opposite and any(other.action == opposite and other.start_s >= done_s - _OVERLAP_S for other in movements):
         sideways = action in ("turn_left", "turn_right")
@@ -232,6 +245,26 @@ def _spans(time_s: Float64Array, strength: Float64Array) -> list[tuple[float, fl
                 continue
         spans.append((start, end, peak))
     return spans
+
+
+def _followings(signals: FaceSignals, limits: LivenessLimits, dot: DotPath) -> list[Movement]:
+    """The best moment of each stretch in which the look agrees with the dot."""
+    starts, values = agreement(signals, dot)
+    agreeing = np.flatnonzero(values >= limits.dot_agreement)
+    if not agreeing.size:
+        return []
+    found = []
+    for run in np.split(agreeing, np.flatnonzero(np.diff(agreeing) > 1) + 1):
+        best = int(run[values[run].argmax()])
+        found.append(
+            Movement(
+                action="follow_dot",
+                start_s=float(starts[best]),
+                end_s=float(starts[best]) + dot.duration_s,
+                strength=float(values[best]) / limits.dot_agreement,
+            )
+        )
+    return found
 
 
 def _rest(values: Float64Array, signals: FaceSignals) -> float:
