@@ -16,12 +16,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check format report clean
+.PHONY: help install demo test test-all test-postgres check format report clean
 
 help:
 	@echo 'make demo      install, then animate the sample portrait with the sample clip into $(OUT)/'
 	@echo 'make test      install, then run the test suite'
 	@echo 'make test-all  the same with the slow tests and the browser tests'
+	@echo 'make test-postgres  the tests of the consent store on SQLite and on a real PostgreSQL server'
 	@echo 'make check     lint, types, import layers'
 	@echo 'make format    apply the automatic lint fixes'
 	@echo 'make report    what this machine has, and the slowest tests, into $(OUT)/report/'
@@ -37,6 +38,11 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(PY) -m pytest -m 'not gpu'
+
+# On a real server that the target starts and stops; says so and ends well where PostgreSQL is not installed.
+test-postgres: $(STAMP)
+	$(PY) -m pip install -q 'psycopg[binary]>=3.2'
+	$(PY) tests/on_postgresql.py tests/unit/consent
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -121,7 +121,7 @@ class PostgresBackend:
         """Make the triggers; see `Backend`."""
         connection.exec_driver_sql(
             "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'the % table is append-only', TG_TABLE_NAME "
+            "$$ BEGIN RAISE EXCEPTION 'the %% table is append-only', TG_TABLE_NAME "
             "USING ERRCODE = 'integrity_constraint_violation'; END $$"
         )
         for table in APPEND_ONLY:

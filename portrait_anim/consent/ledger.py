@@ -27,7 +27,7 @@ from portrait_anim.errors import LedgerTampered
 
 __all__ = ["Ledger", "append_row", "checked_head", "recorded", "time_text", "usage", "verify"]
 
-_BATCH_ROWS = 1000
+_STREAMED = {"yield_per": 1000}
 
 
 class Ledger:
@@ -75,8 +75,7 @@ class Ledger:
         for column, value in (("cameo_id", cameo_id), ("grant_id", grant_id), ("kind", kind)):
             if value is not None:
                 query = query.where(schema.ledger.c[column] == value)
-        with self._store.read() as connection:
-            found = connection.execution_options(yield_per=_BATCH_ROWS).execute(query)
+        with self._store.read() as connection, connection.execute(query, execution_options=_STREAMED) as found:
             for row in found:
                 yield _row(row)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from portrait_anim.consent.ledger import broken, signed_head
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import LedgerTampered
 
-_BATCH_ROWS = 1000
+_STREAMED = {"yield_per": 1000}
 _Sums = dict[str, list[int]]
 
 
@@ -104,7 +105,8 @@ def inspect_ledger(store: ConsentStore) -> LedgerReport:
 def _check(connection: Connection, store: ConsentStore, progress: _Progress) -> None:
     head_seq, head_digest = signed_head(connection, store)
     checkpoints = read_checkpoints(connection, store)
-    _follow(connection, checkpoints, progress)
+    with closing(_rows(connection)) as rows:
+        _follow(rows, checkpoints, progress)
     if (progress.rows, progress.digest) != (head_seq, head_digest):
         raise broken(
             min(progress.rows, head_seq) + (progress.rows != head_seq),
@@ -119,11 +121,13 @@ def _check(connection: Connection, store: ConsentStore, progress: _Progress) -> 
     _check_sums(connection, progress.sums)
 
 
-def _follow(connection: Connection, checkpoints: Iterator[Checkpoint], progress: _Progress) -> None:
-    """Read all rows in order and follow the chain past the checkpoints."""
+def _follow(
+    rows: Iterator[tuple[ChainedValues, str, str]], checkpoints: Iterator[Checkpoint], progress: _Progress
+) -> None:
+    """Follow the chain past the checkpoints."""
     previous, expected, sums = progress.digest, 1, progress.sums
     following = next(checkpoints, None)
-    for values, row_previous, digest in _rows(connection):
+    for values, row_previous, digest in rows:
         seq, grant_id = values[0], values[4]
         if seq != expected:
             raise broken(expected, f"row {seq} in its place: rows were deleted or renumbered")
@@ -151,15 +155,15 @@ def _follow(connection: Connection, checkpoints: Iterator[Checkpoint], progress:
         raise broken(expected, f"{expected - 1} rows where a checkpoint sealed row {following.seq}")
 
 
-def _rows(connection: Connection) -> Iterator[tuple[ChainedValues, str, str]]:
+def _rows(connection: Connection) -> Generator[tuple[ChainedValues, str, str], None, None]:
     table = schema.ledger
     columns = [table.c[name] for name in (*CHAINED_COLUMNS, "previous", "digest")]
     query = select(*columns).order_by(table.c.seq)
-    found = connection.execution_options(yield_per=_BATCH_ROWS).execute(query)
-    for batch in found.partitions():
-        for row in batch:
-            *values, previous, digest = row
-            yield tuple(values), previous, digest  # type: ignore[misc]
+    with connection.execute(query, execution_options=_STREAMED) as found:
+        for batch in found.partitions():
+            for row in batch:
+                *values, previous, digest = row
+                yield tuple(values), previous, digest  # type: ignore[misc]
 
 
 def _check_intervals(connection: Connection, progress: _Progress) -> None:

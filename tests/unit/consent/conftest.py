@@ -195,6 +195,12 @@ def store(database: Database) -> Iterator[ConsentStore]:
 
 
 @pytest.fixture
+def sqlite_only(database: Database) -> None:
+    if database.name != "sqlite":
+        pytest.skip("about the files of SQLite")
+
+
+@pytest.fixture
 def tamper(database: Database) -> Callable[..., None]:
     """Write into the database as somebody with a plain database tool would, triggers removed."""
     return lambda store, *statements: database.execute(*statements)

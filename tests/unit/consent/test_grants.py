@@ -1,4 +1,3 @@
-import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -84,33 +83,26 @@ def test_revoking_is_final_and_recorded_once(store, fictional, give, now):
     [
         "UPDATE grants SET expires = '2099-01-01T00:00:00.000000+00:00'",
         "UPDATE grants SET max_renders = 1000000",
-        "UPDATE grants SET grantee = x'00'",
+        "UPDATE grants SET grantee = signature",
         "UPDATE grants SET level = 'everyone'",
         "UPDATE grants SET forbidden = ''",
         "UPDATE grants SET label_size = 'small'",
         "UPDATE grants SET revoked_at = NULL",
-        "INSERT INTO grants SELECT 'gra_forged', cameo_id, 'mallory', purpose, allowed_contexts, created, expires, "
+        "INSERT INTO grants SELECT 'gra_forged', cameo_id, grantee, purpose, allowed_contexts, created, expires, "
         "max_renders, max_ms, commercial, NULL, level, forbidden, label_size, signature FROM grants",
     ],
 )
-def test_an_altered_or_forged_grant_is_refused(statement, store, fictional, give, now):
+def test_an_altered_or_forged_grant_is_refused(statement, store, fictional, give, now, tamper):
     revoke(store, give(fictional, forbidden="No adverts", label_size="large"), now)
-    connection = sqlite3.connect(store.home / "consent.db")
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
+    tamper(store, statement)
     with pytest.raises(LedgerTampered, match="altered or forged"):
         list_grants(store)
 
 
-def test_a_revocation_cannot_be_rolled_back(store, fictional, give, now):
+def test_a_revocation_cannot_be_rolled_back(store, fictional, give, now, tamper, database):
     grant_id = give(fictional)
-    connection = sqlite3.connect(store.home / "consent.db")
-    before = connection.execute("SELECT * FROM grants").fetchone()
+    (before,) = database.query("SELECT * FROM grants")
     revoke(store, grant_id, now)
-    connection.execute("DELETE FROM grants")
-    connection.execute(f"INSERT INTO grants VALUES ({','.join('?' * len(before))})", before)
-    connection.commit()
-    connection.close()
+    tamper(store, "DELETE FROM grants", (f"INSERT INTO grants VALUES ({','.join('?' * len(before))})", before))
     with pytest.raises(LedgerTampered, match="was revoked"):
         list_grants(store)

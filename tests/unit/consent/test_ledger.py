@@ -1,4 +1,3 @@
-import sqlite3
 from itertools import pairwise
 
 import pytest
@@ -7,7 +6,7 @@ from hypothesis import strategies as st
 
 from portrait_anim.consent.ledger import Ledger, verify
 from portrait_anim.consent.store import open_store
-from portrait_anim.errors import LedgerTampered
+from portrait_anim.errors import ConsentError, LedgerTampered
 
 JSON_VALUES = st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.none() | st.booleans()
 
@@ -18,17 +17,6 @@ def filled(store, now):
     for number in range(6):
         ledger.append("note", {"number": number}, now)
     return store
-
-
-def tamper(store, *statements):
-    """Write into the database as somebody with a plain SQLite tool would, triggers removed."""
-    connection = sqlite3.connect(store.home / "consent.db")
-    for trigger in ("ledger_no_update", "ledger_no_delete", "ledger_head_no_delete"):
-        connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
-    for statement in statements:
-        connection.execute(*statement) if isinstance(statement, tuple) else connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def test_rows_are_chained_and_verify(filled, now):
@@ -87,20 +75,18 @@ def test_the_chain_goes_on_after_reopening(filled, now):
         (["DELETE FROM ledger WHERE seq = 6", "UPDATE ledger_head SET seq = 5"], None),
     ],
 )
-def test_every_tampering_is_found(statements, row, filled):
+def test_every_tampering_is_found(statements, row, filled, tamper):
     tamper(filled, *statements)
     with pytest.raises(LedgerTampered) as caught:
         verify(filled)
     assert caught.value.row == row
 
 
-def test_rewriting_the_chain_without_the_key_is_found(filled):
+def test_rewriting_the_chain_without_the_key_is_found(filled, tamper, database):
     from portrait_anim.consent.chain import CHAINED_COLUMNS, row_digest
 
-    connection = sqlite3.connect(filled.home / "consent.db")
-    connection.row_factory = sqlite3.Row
-    last = dict(connection.execute("SELECT * FROM ledger WHERE seq = 6").fetchone())
-    connection.close()
+    names = (*CHAINED_COLUMNS, "previous")
+    last = dict(zip(names, database.query(f"SELECT {', '.join(names)} FROM ledger WHERE seq = 6")[0], strict=True))
     last["payload"] = '{"number":99}'
     digest = row_digest({name: last[name] for name in CHAINED_COLUMNS}, last["previous"])
     tamper(
@@ -116,21 +102,27 @@ def test_rewriting_the_chain_without_the_key_is_found(filled):
     "statement", ["DELETE FROM ledger WHERE seq = 6", "UPDATE ledger SET digest = 'ab' WHERE seq = 6",
                   "UPDATE ledger SET payload = '{}' WHERE seq = 6", "UPDATE ledger_head SET seq = 3"]
 )  # fmt: skip
-def test_nothing_is_added_to_a_broken_end(statement, filled, now):
+def test_nothing_is_added_to_a_broken_end(statement, filled, now, tamper):
     tamper(filled, statement)
     with pytest.raises(LedgerTampered):
         Ledger(filled).append("note", {}, now)
 
 
-@pytest.mark.parametrize("statement", ["UPDATE ledger SET kind = 'x'", "DELETE FROM ledger", "DELETE FROM ledger_head"])
-def test_the_database_itself_refuses_changes(statement, filled):
-    connection = sqlite3.connect(filled.home / "consent.db")
-    with pytest.raises(sqlite3.IntegrityError, match="ledger"):
-        connection.execute(statement)
-    connection.close()
+@pytest.mark.parametrize("statement", ["UPDATE ledger SET kind = 'x'", "DELETE FROM ledger", "DELETE FROM ledger_head",
+                                       "UPDATE checkpoints SET seq = 1", "DELETE FROM checkpoints"])  # fmt: skip
+def test_the_database_itself_refuses_changes(statement, filled, now):
+    Ledger(filled).checkpoint(now)
+
+    def change():
+        with filled.write() as connection:
+            connection.exec_driver_sql(statement)
+
+    with pytest.raises(ConsentError, match=r"ledger|checkpoints"):
+        change()
+    assert verify(filled) == 6
 
 
-def test_unreadable_payload_is_tampering(filled):
+def test_unreadable_payload_is_tampering(filled, tamper):
     tamper(filled, "UPDATE ledger SET payload = 'no json' WHERE seq = 2")
     with pytest.raises(LedgerTampered):
         list(Ledger(filled).rows())

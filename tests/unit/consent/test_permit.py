@@ -1,7 +1,6 @@
 import copy
 import dataclasses
 import pickle
-import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -225,30 +224,23 @@ def test_grants_are_used_up(store, fictional, give, ask, now):
     authorise(store, ask(fictional), now=now)
 
 
-def test_a_tampered_store_authorises_nothing(store, fictional, give, ask, now):
+def test_a_tampered_store_authorises_nothing(store, fictional, give, ask, now, tamper):
     give(fictional)
-    connection = sqlite3.connect(store.home / "consent.db")
-    connection.execute("UPDATE grants SET max_renders = 99")
-    connection.commit()
+    tamper(store, "UPDATE grants SET max_renders = 99")
     assert reason_of(lambda: authorise(store, ask(fictional), now=now)) == "tampered"
     assert list(Ledger(store).rows())[-1].payload["reason"] == "tampered"
-    connection.execute("DROP TRIGGER ledger_no_delete")
-    connection.execute("DELETE FROM ledger WHERE seq = 3")
-    connection.commit()
-    connection.close()
+    tamper(store, "DELETE FROM ledger WHERE seq = 3")
     with pytest.raises(LedgerTampered):
         authorise(store, ask(fictional), now=now)
 
 
-def test_use_cannot_be_reset_by_a_row_beside_the_chain(store, fictional, give, ask, now):
+def test_use_cannot_be_reset_by_a_row_beside_the_chain(store, fictional, give, ask, now, tamper):
     give(fictional, max_renders=1)
     authorise(store, ask(fictional), now=now)
-    connection = sqlite3.connect(store.home / "consent.db")
-    connection.execute(
+    tamper(
+        store,
         "INSERT INTO ledger SELECT 99, time, 'note', cameo_id, grant_id, NULL, NULL, -1, -2000, payload, digest, 'x' "
-        "FROM ledger WHERE seq = 3"
+        "FROM ledger WHERE seq = 3",
     )
-    connection.commit()
-    connection.close()
     with pytest.raises(LedgerTampered):
         authorise(store, ask(fictional), now=now)

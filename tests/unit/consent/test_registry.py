@@ -1,5 +1,4 @@
 import random
-import sqlite3
 from datetime import timedelta
 
 import numpy as np
@@ -117,11 +116,8 @@ def test_an_unknown_challenge(enrol):
     assert caught.value.reason == "no_challenge"
 
 
-def test_an_altered_challenge_is_refused(store, enrol, issued):
-    connection = sqlite3.connect(store.home / "consent.db")
-    connection.execute("UPDATE challenges SET expires = '2030-01-01T00:00:00.000000+00:00'")
-    connection.commit()
-    connection.close()
+def test_an_altered_challenge_is_refused(store, enrol, issued, tamper):
+    tamper(store, "UPDATE challenges SET expires = '2030-01-01T00:00:00.000000+00:00'")
     with pytest.raises(LedgerTampered, match="challenges"):
         enrol()
 
@@ -210,23 +206,16 @@ def test_deleting_erases_everything_but_the_chain(store, enrol, give, now, diges
     assert list_grants(store)[0].id == grant_id
 
 
-def test_a_deleted_cameo_cannot_be_put_back(store, fictional, now):
-    connection = sqlite3.connect(store.home / "consent.db")
-    before = connection.execute("SELECT * FROM cameos").fetchone()
+def test_a_deleted_cameo_cannot_be_put_back(store, fictional, now, tamper, database):
+    (before,) = database.query("SELECT * FROM cameos")
     delete_cameo(store, fictional, now=now)
-    connection.execute("DELETE FROM cameos")
-    connection.execute(f"INSERT INTO cameos VALUES ({','.join('?' * len(before))})", before)
-    connection.commit()
-    connection.close()
+    tamper(store, "DELETE FROM cameos", (f"INSERT INTO cameos VALUES ({','.join('?' * len(before))})", before))
     with pytest.raises(LedgerTampered, match="was deleted"):
         get_cameo(store, fictional)
 
 
-def test_a_forged_cameo_is_refused(store, fictional):
-    connection = sqlite3.connect(store.home / "consent.db")
-    connection.execute("UPDATE cameos SET kind = 'real'")
-    connection.commit()
-    connection.close()
+def test_a_forged_cameo_is_refused(store, fictional, tamper):
+    tamper(store, "UPDATE cameos SET kind = 'real'")
     with pytest.raises(LedgerTampered, match="altered or forged"):
         list_cameos(store)
 

@@ -1,6 +1,5 @@
 import os
 import pickle
-import sqlite3
 import stat
 
 import pytest
@@ -15,7 +14,7 @@ from portrait_anim.consent.store import open_store
 from portrait_anim.errors import ConsentError, LedgerTampered
 
 
-def test_files_are_private(store, now):
+def test_files_are_private(store, now, sqlite_only):
     Ledger(store).append("note", {}, now)
     assert stat.S_IMODE((store.home / "keys").stat().st_mode) == 0o700
     for name in ("consent.db", "consent.db-wal", "keys/operator.ed25519", "keys/template.key"):
@@ -29,7 +28,7 @@ def test_opening_twice_gives_the_same_store(store, tmp_path):
         assert again.keys.public_key == store.keys.public_key
 
 
-def test_it_waits_for_others_in_wal_mode_and_survives_a_power_cut(store):
+def test_it_waits_for_others_in_wal_mode_and_survives_a_power_cut(store, sqlite_only):
     with store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
@@ -49,7 +48,7 @@ def test_a_failed_transaction_leaves_nothing(store, now):
     assert Ledger(store).verify() == 0
 
 
-def test_a_read_only_database_allows_nothing(store, tmp_path, now, ask, fictional, give):
+def test_a_read_only_database_allows_nothing(store, tmp_path, now, ask, fictional, give, sqlite_only):
     give(fictional)
     url = f"sqlite:///file:{tmp_path / 'home' / 'consent.db'}?mode=ro&uri=true"
     with open_store(tmp_path / "home", url=url) as locked:
@@ -60,7 +59,7 @@ def test_a_read_only_database_allows_nothing(store, tmp_path, now, ask, fictiona
 
 
 @pytest.mark.parametrize("keep", [0, 100, 5000])
-def test_a_damaged_database_fails_closed(keep, store, tmp_path):
+def test_a_damaged_database_fails_closed(keep, store, tmp_path, sqlite_only):
     store.close()
     path = tmp_path / "home" / "consent.db"
     path.write_bytes(path.read_bytes()[:keep] + b"not a database" * 300)
@@ -79,11 +78,8 @@ def test_a_busy_database_is_waited_for_then_refused(store, now, monkeypatch):
     assert Ledger(store).verify() == 0
 
 
-def test_a_database_that_turns_bad_fails_closed(store):
-    connection = sqlite3.connect(store.home / "consent.db")
-    connection.execute("DROP TABLE cameos")
-    connection.commit()
-    connection.close()
+def test_a_database_that_turns_bad_fails_closed(store, tamper, database):
+    tamper(store, "DROP TABLE cameos CASCADE" if database.name == "postgresql" else "DROP TABLE cameos")
     with pytest.raises(ConsentError, match="nothing is allowed"):
         list_cameos(store)
 
@@ -150,12 +146,9 @@ def test_somebody_elses_template_key_opens_no_template(fictional, store, tmp_pat
         "UPDATE meta SET value = '2:file' WHERE key = 'vault'",
     ],
 )
-def test_an_altered_identity_is_refused(statement, store, tmp_path):
+def test_an_altered_identity_is_refused(statement, store, tmp_path, tamper):
     store.close()
-    connection = sqlite3.connect(tmp_path / "home" / "consent.db")
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
+    tamper(store, statement)
     with pytest.raises(ConsentError):
         open_store(tmp_path / "home")
 
