@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from portrait_anim.errors import ConsentDenied, PortraitAnimError
     from portrait_anim.pipelines.options import AnimationOptions
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
-    from portrait_anim.provenance.verify import VerificationReport, verify
     from portrait_anim.scenes.renderer import render_scene
     from portrait_anim.studio import RenderResult, animate, load_pipeline
     from portrait_anim.types import Progress
+    from portrait_anim.verification import VerificationReport, verify
 
 __all__ = [
     "AnimationOptions",
@@ -65,7 +65,7 @@ _HOMES: Final = {
     "load_pipeline": "portrait_anim.studio",
     "open_store": "portrait_anim.consent.store",
     "render_scene": "portrait_anim.scenes.renderer",
-    "verify": "portrait_anim.provenance.verify",
+    "verify": "portrait_anim.verification",
 }
 
 

@@ -12,6 +12,7 @@
     │   └── SceneScriptError      carries line and column
     ├── ConsentError              the gate said no, or cannot say yes
     │   ├── ConsentDenied         carries reason and grant id
+    │   │   └── SourceRefused     a portrait or clip carries somebody else's mark
     │   ├── LivenessFailed        carries the failed steps
     │   ├── LedgerTampered
     │   └── DeliveryFailed
@@ -112,6 +113,19 @@ class ConsentDenied(ConsentError):
         super().__init__(message)
         self.reason = reason
         self.grant_id = grant_id
+
+
+class SourceRefused(ConsentDenied):
+    """A source portrait or driving clip carries a mark that forbids this use.
+
+    Attributes:
+        reason: `"foreign_mark"`, `"do_not_animate"` or `"do_not_train"`.
+        source: Name of the file.
+    """
+
+    def __init__(self, message: str, *, reason: str, source: str) -> None:
+        super().__init__(message, reason=reason)
+        self.source = source
 
 
 class LivenessFailed(ConsentError):

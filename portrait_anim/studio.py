@@ -1,13 +1,14 @@
 """The studio: the one public way from a portrait and a driving clip to a video file.
 
-`animate` authorises, renders, labels, encodes, signs, verifies and records; when any of it fails, nothing is left.
+`animate` authorises, renders, labels, marks, encodes, signs, verifies and records; when any of it fails, nothing is
+left. What makes a picture a file that may be shown is in `publishing`.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,27 +16,27 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
-from portrait_anim import __version__
 from portrait_anim.consent import permit as gate
 from portrait_anim.consent import renders
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.errors import Cancelled, MediaError, PortraitAnimError
+from portrait_anim.face.crop import portrait_transform
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
+from portrait_anim.home import default_home
 from portrait_anim.inputs import DrivingSource, read_portrait
 from portrait_anim.loading import default_options, load_pipeline
 from portrait_anim.media.image import pixel_digest, write_image
 from portrait_anim.media.writer import VideoWriter
 from portrait_anim.pipelines.options import AnimationOptions
-from portrait_anim.provenance.claims import ManifestClaims
-from portrait_anim.provenance.label import Labeller
-from portrait_anim.provenance.manifest import sign_file
-from portrait_anim.provenance.verify import VerificationReport, verify
+from portrait_anim.provenance.label import face_zones
+from portrait_anim.provenance.label_path import Box
+from portrait_anim.provenance.settings import load_settings
+from portrait_anim.provenance.verify import VerificationReport
+from portrait_anim.publishing import FrameMarker, check_sources, make_claims, remember, sign_and_check
 from portrait_anim.sheet import ContactSheet, side_by_side
-from portrait_anim.types import PathLike, Progress, ProgressCallback, UInt8Array
+from portrait_anim.types import FaceObservation, PathLike, Progress, ProgressCallback, UInt8Array
 from portrait_anim.weights import file_sha256
 
 if TYPE_CHECKING:
@@ -118,11 +119,6 @@ class RenderResult:
     sheet: Path | None = None
 
 
-def default_home() -> Path:
-    """Folder of consent store and keys when none is given."""
-    return platformdirs.user_data_path("portrait_anim")
-
-
 def animate(
     portrait: PathLike,
     driving: PathLike,
@@ -177,6 +173,7 @@ def animate(
 
     Raises:
         ConsentDenied: If the owner does not allow this render.
+        SourceRefused: If portrait or clip carry somebody else's mark.
         InputError: If portrait or clip cannot be used.
         ModelError: If weights are missing or damaged.
         Cancelled: If `cancel` returned true; nothing is left.
@@ -205,6 +202,8 @@ class _Session:
     ) -> None:
         self.store, self.job, self.options = store, job, options
         self._on_progress, self._cancel, self._clock = on_progress, cancel, clock
+        self._settings = load_settings(store.home)
+        self._face: FaceObservation | None = None
 
     def run(self, pipeline: PortraitAnimationPipeline | None) -> RenderResult:
         """Authorise, render, sign, record; undo everything on failure."""
@@ -216,6 +215,7 @@ class _Session:
             job.driving, start_s=job.start_s, end_s=job.end_s, fps=job.fps, profile=job.profile
         )
         self._tell("consent", 0, None)
+        check_sources(self.store, (job.portrait, job.driving), job.cameo)
         permit = self._authorise(portrait, source.duration_s)
         written = 0
         try:
@@ -236,7 +236,7 @@ class _Session:
     def _authorise(self, portrait: UInt8Array, duration_s: float) -> RenderPermit:
         encoder = load_identity_encoder("auto")
         with FaceDetector() as detector:
-            face = find_face(portrait, detector, self.options.face)
+            self._face = face = find_face(portrait, detector, self.options.face)
         request = RenderRequest(
             cameo_id=self.job.cameo,
             portrait_digest=pixel_digest(portrait),
@@ -287,23 +287,37 @@ class _Session:
         with ExitStack() as stack:
             drivers = stack.enter_context(source.pictures(needed=self.job.compare or sheet is not None))
             writer: VideoWriter | None = None
-            labeller: Labeller | None = None
+            marker: FrameMarker | None = None
             for frame, driver in zip(stream, drivers, strict=False):
                 image = side_by_side(portrait, driver, frame.image) if self.job.compare else frame.image
-                if writer is None or labeller is None:
+                if writer is None or marker is None:
                     size = (image.shape[1], image.shape[0])
-                    labeller = Labeller(size)
+                    zones = self._zones(left_px=image.shape[1] - frame.image.shape[1])
+                    marker = self._marker(size, permit, zones)
                     audio = source.audio(self.job.audio)
                     if audio is not None:
                         stack.enter_context(audio)
                     writer = stack.enter_context(VideoWriter(draft, fps=motion.fps, size=size, audio=audio))
-                writer.write(labeller.draw(image, frame.time_s))
+                writer.write(marker.mark(image, frame.time_s))
                 if sheet and sheet.wants(frame.index):
-                    sheet.add(frame.index, driver, Labeller((size_px, size_px)).draw(frame.crop, frame.time_s))
+                    labeller = self._marker((size_px, size_px), permit).labeller
+                    sheet.add(frame.index, driver, labeller.draw(frame.crop, frame.time_s))
                 self._tell("animate", frame.index + 1, len(motion), preview=frame.crop)
                 yield frame.index + 1
         if sheet:
-            write_image(folder / "sheet.png", sheet.image)
+            size = (sheet.image.shape[1], sheet.image.shape[0])
+            write_image(folder / "sheet.png", self._marker(size, permit).mark_only(sheet.image))
+
+    def _marker(self, size: tuple[int, int], permit: RenderPermit, zones: Sequence[Box] = ()) -> FrameMarker:
+        return FrameMarker(size, permit=permit, label=self._settings.label, keep_clear=zones)
+
+    def _zones(self, *, left_px: int) -> tuple[Box, ...]:
+        """Eyes and mouth in the output, whose picture of the result begins `left_px` from the left."""
+        if self._face is None or (self.options.crop_only and self.job.profile != "lite"):
+            return ()
+        matrix = portrait_transform(self._face, self.options.size_px).matrix if self.options.crop_only else None
+        zones = face_zones(self._face, matrix)
+        return tuple((left + left_px, top, right + left_px, bottom) for left, top, right, bottom in zones)
 
     def _publish(
         self,
@@ -317,44 +331,31 @@ class _Session:
         """Sign, verify, record, then move into place."""
         job = self.job
         self._tell("sign", 0, None)
-        claims = ManifestClaims(
-            cameo_id=permit.cameo_id,
-            cameo_kind=permit.cameo_kind,
-            grant_id=permit.grant_id,
-            permit_id=permit.id,
-            ledger_row=self._permit_row_hash(permit),
-            profile=job.profile,
-            seed=self.options.seed,
-            created=self._clock(),
-            software_version=__version__,
-            portrait_sha256=pixel_digest(portrait),
-            driver_sha256=file_sha256(job.driving),
-        )
-        signed = folder / "signed.mp4"
-        sign_file(draft, signed, claims=claims, home=self.store.home)
-        report = verify(signed, home=self.store.home)
-        if not report.ok:
-            raise PortraitAnimError(f"expected the finished file to verify, got: {'; '.join(report.findings)}")
-        if job.sheet:
-            sign_file(folder / "sheet.png", folder / "sheet-signed.png", claims=claims, home=self.store.home)
-        digest = file_sha256(signed)
-        row = renders.record_render(
-            self.store, permit, output_digest=digest, duration_s=len(motion) / float(motion.fps),
-            num_frames=len(motion), now=self._clock(),
+        claims = make_claims(
+            self.store, permit, seed=self.options.seed, portrait_sha256=pixel_digest(portrait),
+            driver_sha256=file_sha256(job.driving), now=self._clock(),
         )  # fmt: skip
-        os.replace(signed, job.output)
+        film = sign_and_check(draft, folder / "signed.mp4", claims=claims, home=self.store.home)
+        files = [film]
         if job.sheet:
-            os.replace(folder / "sheet-signed.png", job.sheet)
+            picture, signed = folder / "sheet.png", folder / "sheet-signed.png"
+            files.append(sign_and_check(picture, signed, claims=claims, home=self.store.home))
+        row = renders.record_render(
+            self.store, permit, output_digest=film.sha256, duration_s=len(motion) / float(motion.fps),
+            num_frames=len(motion), now=self._clock(), output=job.output,
+        )  # fmt: skip
+        remember(self.store.home, *files)
+        os.replace(film.path, job.output)
+        if job.sheet:
+            renders.remember_output(self.store, permit.id, job.sheet, files[1].sha256)
+            os.replace(files[1].path, job.sheet)
         self._tell("done", 1, 1)
         return RenderResult(
-            path=job.output, sha256=digest, cameo_id=permit.cameo_id, grant_id=permit.grant_id, permit_id=permit.id,
-            ledger_row=row.seq, num_frames=len(motion), lost_frames=int((motion.status == 2).sum()),
-            fps=motion.fps, seed=self.options.seed, verification=report, sheet=job.sheet,
+            path=job.output, sha256=film.sha256, cameo_id=permit.cameo_id, grant_id=permit.grant_id,
+            permit_id=permit.id, ledger_row=row.seq, num_frames=len(motion),
+            lost_frames=int((motion.status == 2).sum()), fps=motion.fps, seed=self.options.seed,
+            verification=film.report, sheet=job.sheet,
         )  # fmt: skip
-
-    def _permit_row_hash(self, permit: RenderPermit) -> str:
-        with self.store.read() as connection:
-            return gate.issued_row(connection, self.store, permit).digest
 
     def _abort(self, permit: RenderPermit, error: BaseException, rendered_s: float) -> None:
         """Close the permit's record; the error that stopped the render is the one that the caller sees."""

@@ -52,6 +52,8 @@ class PermitProof:
         issued: When the permit was made, ISO 8601 in UTC with microseconds.
         expires: When it ended, likewise.
         max_ms: Longest video [ms].
+        profile: Model profile that the permit was asked for.
+        label_size: Smallest visible label that the grant asks for.
         signature: Ed25519 signature over the permit, 128 hexadecimal digits.
         operator_key: The operator's raw public key, 64 hexadecimal digits.
         grant_signature: Signature of the grant's record, 128 hexadecimal digits, or `None`.
@@ -65,12 +67,14 @@ class PermitProof:
     issued: str
     expires: str
     max_ms: int
+    profile: str
+    label_size: str
     signature: str
     operator_key: str
     grant_signature: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("store_id", "issued", "expires"):
+        for field in ("store_id", "issued", "expires", "profile", "label_size"):
             _check(field, getattr(self, field), _IDENTIFIER, "1 to 128 letters, digits or any of _ : . + -")
         for field in ("portrait_sha256", "operator_key"):
             _check(field, getattr(self, field), _SHA256, "64 hexadecimal digits")

@@ -84,6 +84,11 @@ def draw_pill(frame_size: tuple[int, int], wording: Wording, label_size: LabelSi
     return np.asarray(canvas.convert("RGBa").resize(target, Image.Resampling.BOX).convert("RGBA"))
 
 
+def larger(first: LabelSize, second: LabelSize) -> LabelSize:
+    """The larger of two sizes."""
+    return max(first, second, key=SIZES.index)
+
+
 @functools.lru_cache(maxsize=32)
 def _font(name: str, size_px: float) -> ImageFont.FreeTypeFont:
     """A font that has the letters of all languages: matplotlib's copy of DejaVu (Pillow's own has only ASCII)."""

@@ -17,7 +17,9 @@ from portrait_anim.media.timing import resample
 from portrait_anim.media.writer import VideoWriter
 from portrait_anim.provenance.claims import ManifestClaims
 from portrait_anim.provenance.label import Labeller
+from portrait_anim.provenance.label_pill import LabelSize, larger
 from portrait_anim.provenance.manifest import sign_file
+from portrait_anim.provenance.settings import LabelSettings, load_settings
 from portrait_anim.sheet import fit
 from portrait_anim.types import AudioTrack, Float32Array, UInt8Array
 
@@ -49,12 +51,14 @@ def assemble(
     size: tuple[int, int],
     claims: ManifestClaims,
     home: Path,
+    label_size: LabelSize = "small",
     on_frame: Callable[[int], None] | None = None,
 ) -> None:
     """Join shots into one signed MP4; written completely or not at all.
 
     Each shot is scaled into the frame, centred on black. Its sound is cut or padded to the very length of its
-    pictures, so that nothing drifts however many shots there are.
+    pictures, so that nothing drifts however many shots there are. The invisible marks of the shots stay in their
+    pictures; a film that shows a shot much smaller gets a visible label of its own.
 
     Args:
         cuts: The shots in the order of the film.
@@ -62,7 +66,8 @@ def assemble(
         fps: Frame rate of the film [1/s].
         size: Width and height of the film [px].
         claims: What the manifest states: the consent of everybody who is seen.
-        home: Folder that holds the signing keys.
+        home: Folder that holds the signing keys and the operator's settings.
+        label_size: Smallest visible label that the grants ask for.
         on_frame: Told the number of frames written so far; may raise to stop.
 
     Raises:
@@ -73,7 +78,7 @@ def assemble(
         raise MediaError("expected at least one shot to join, got none; add a shot to the script")
     with tempfile.TemporaryDirectory(prefix=".portrait-anim-", dir=output.parent) as folder:
         draft = Path(folder) / "draft.mp4"
-        labeller = Labeller(size) if _needs_label(cuts, size) else None
+        labeller = _labeller(size, load_settings(home).label, label_size) if _needs_label(cuts, size) else None
         with VideoWriter(draft, fps=fps, size=size, audio=film_sound(cuts, fps)) as writer:
             for index, image in enumerate(_film(cuts, fps, size)):
                 writer.write(image if labeller is None else labeller.draw(image, float(index / fps)))
@@ -144,6 +149,10 @@ def _pictures(cut: Cut, fps: Fraction, size: tuple[int, int]) -> Iterator[UInt8A
         raise MediaError(f"expected pictures in the shot {cut.path.name}, got none; remove it and render again")
     for _ in range(cut.num_frames - done):
         yield image
+
+
+def _labeller(size: tuple[int, int], settings: LabelSettings, label_size: LabelSize) -> Labeller:
+    return Labeller(size, language=settings.language, label_size=larger(settings.smallest, label_size))
 
 
 def _needs_label(cuts: Sequence[Cut], size: tuple[int, int]) -> bool:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from portrait_anim import __version__
 from portrait_anim.consent.ledger import Ledger
+from portrait_anim.consent.renders import remember_output
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.errors import Cancelled, ConsentDenied, SigningError
+from portrait_anim.errors import Cancelled, ConsentDenied
 from portrait_anim.media.writer import atomic_path
-from portrait_anim.provenance.claims import ConsentPart, ManifestClaims
-from portrait_anim.provenance.verify import VerificationReport, verify
+from portrait_anim.provenance.claims import ConsentPart, ManifestClaims, render_id
+from portrait_anim.provenance.label_pill import SIZES, LabelSize
+from portrait_anim.provenance.manifest import read_manifest
+from portrait_anim.provenance.verify import VerificationReport
+from portrait_anim.publishing import check_signed, remember
 from portrait_anim.scenes.assemble import Cut, assemble
 from portrait_anim.scenes.permission import why_withdrawn
 from portrait_anim.scenes.planner import ScenePlan
 from portrait_anim.scenes.shelf import FinishedShot, ShotShelf
 from portrait_anim.types import Progress, ProgressCallback
-from portrait_anim.weights import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,23 +99,28 @@ def join_film(
     _check_standing(shots, store, shelf, clock())
     ledger = Ledger(store)
     opened = ledger.append("note", {"event": "scene", "permits": [shot.permit_id for shot in shots]}, clock())
-    claims = _claims(plan, shots, profile, opened.digest, clock())
+    proofs = [_proof(shelf.video(shot.key)) for shot in shots]
+    claims = _claims(plan, shots, proofs, profile, opened.digest, clock())
     with tempfile.TemporaryDirectory(prefix=".film-", dir=shelf.folder) as folder:
         film = Path(folder) / "film.mp4"
-        assemble(cuts, film, fps=plan.fps, size=plan.size, claims=claims, home=store.home, on_frame=on_frame)
-        report = verify(film, home=store.home)
-        if not report.ok:
-            raise SigningError(f"expected the finished film to verify, got: {'; '.join(report.findings)}")
+        assemble(
+            cuts, film, fps=plan.fps, size=plan.size, claims=claims, home=store.home,
+            label_size=_label_size(proofs), on_frame=on_frame,
+        )  # fmt: skip
+        published = check_signed(film, claims=claims, home=store.home)
         _check_standing(shots, store, shelf, clock())
-        digest = file_sha256(film)
+        digest = published.sha256
         facts = {"event": "scene_finished", "scene_row": opened.seq, "output_digest": digest, "num_frames": total}
         row = ledger.append("note", facts, clock())
+        remember(store.home, published)
+        for permit_id in dict.fromkeys(shot.permit_id for shot in shots):
+            remember_output(store, permit_id, output, digest)
         # The folder of shots may be on another disk than the output.
         with atomic_path(output) as temporary:
             shutil.copyfile(film, temporary)
     return SceneResult(
         path=output, sha256=digest, shots=tuple(shots), num_frames=total, duration_s=float(total / plan.fps),
-        ledger_row=row.seq, verification=report, work=shelf.folder,
+        ledger_row=row.seq, verification=published.report, work=shelf.folder,
     )  # fmt: skip
 
 
@@ -128,14 +138,37 @@ def _check_standing(shots: Sequence[FinishedShot], store: ConsentStore, shelf: S
             )
 
 
+def _proof(video: Path) -> Mapping[str, Any]:
+    """What a finished shot's own manifest says about its permit; empty for one that says nothing."""
+    manifest = read_manifest(video)
+    proof = None if manifest is None else manifest.consent.get("permit")
+    return proof if isinstance(proof, dict) else {}
+
+
+def _label_size(proofs: Sequence[Mapping[str, Any]]) -> LabelSize:
+    """The largest label that any of the grants asks for."""
+    asked = [proof.get("label_size") for proof in proofs]
+    return max((size for size in SIZES if size in asked), key=SIZES.index, default="small")
+
+
 def _claims(
-    plan: ScenePlan, shots: Sequence[FinishedShot], profile: str, ledger_row: str, now: datetime
+    plan: ScenePlan,
+    shots: Sequence[FinishedShot],
+    proofs: Sequence[Mapping[str, Any]],
+    profile: str,
+    ledger_row: str,
+    now: datetime,
 ) -> ManifestClaims:
     first = shots[0]
+    ends = list(itertools.accumulate(shot.length_in(plan.fps) for shot in shots))
     parts = [
-        ConsentPart(cameo_id=s.cameo_id, cameo_kind=s.cameo_kind, grant_id=s.grant_id, permit_id=s.permit_id)
-        for s in shots
-    ]
+        ConsentPart(
+            cameo_id=shot.cameo_id, cameo_kind=shot.cameo_kind, grant_id=shot.grant_id, permit_id=shot.permit_id,
+            watermark=render_id(shot.permit_id), start_ms=round(start * 1000 / plan.fps),
+            end_ms=round(end * 1000 / plan.fps), permit_signature=proof.get("signature"),
+        )
+        for shot, proof, start, end in zip(shots, proofs, [0, *ends[:-1]], ends, strict=True)
+    ]  # fmt: skip
     return ManifestClaims(
         cameo_id=first.cameo_id,
         # One real person among invented ones makes it a film that shows a real person.
