@@ -15,7 +15,7 @@ from typing import Final, get_args
 from sqlalchemy import Connection
 
 from portrait_anim.consent.ledger import append_row
-from portrait_anim.consent.records import clean_text, utc
+from portrait_anim.consent.records import Cameo, clean_text, utc
 from portrait_anim.consent.rows import all_cameos
 from portrait_anim.consent.service_records import Account, Role
 from portrait_anim.consent.service_rows import find_accounts, put_account
@@ -144,7 +144,16 @@ def account_of(store: ConsentStore, token: str, now: datetime) -> Account | None
     return found[0] if len(found) == 1 and found[0].disabled_at is None else None
 
 
-def forget_owner(connection: Connection, store: ConsentStore, account_id: str, now: datetime) -> bool:
+def cameos_of(store: ConsentStore, account_id: str) -> list[Cameo]:
+    """Return the active cameos of an account, oldest first; `""` gives those that no account owns."""
+    with store.read() as connection:
+        owned = all_cameos(connection, store, owner_account=account_id)
+    return [cameo for cameo in owned if cameo.status == "active"]
+
+
+def forget_owner(
+    connection: Connection, store: ConsentStore, account_id: str, now: datetime, *, besides: str = ""
+) -> bool:
     """Erase the name of an owner's account that owns nothing any more, and disable it; inside a deletion.
 
     Args:
@@ -152,6 +161,7 @@ def forget_owner(connection: Connection, store: ConsentStore, account_id: str, n
         store: The store of the connection.
         account_id: The account; `""` for none.
         now: Current time [UTC].
+        besides: Cameo that does not count, because it is being deleted.
 
     Returns:
         Whether it was erased.
@@ -159,7 +169,8 @@ def forget_owner(connection: Connection, store: ConsentStore, account_id: str, n
     found = find_accounts(connection, store, account_id=account_id) if account_id else []
     if not found or found[0].role != "owner" or found[0].disabled_at is not None:
         return False
-    if any(cameo.status == "active" for cameo in all_cameos(connection, store, owner_account=account_id)):
+    owned = all_cameos(connection, store, owner_account=account_id)
+    if any(cameo.status == "active" and cameo.id != besides for cameo in owned):
         return False
     put_account(connection, store, replace(found[0], name="", token_digest="", disabled_at=now), new=False)
     append_row(connection, store, "account_disabled", now=now, payload={"account_id": account_id})

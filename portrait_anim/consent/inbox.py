@@ -141,6 +141,12 @@ def list_uses(
     return [use for use in uses if not (unread and use.read_at)][:limit]
 
 
+def uses_of_permit(store: ConsentStore, permit_id: str) -> list[Use]:
+    """Return the inbox entry of a permit, or nothing when there is none any more."""
+    with store.read() as connection:
+        return find_uses(connection, store, permit_id=permit_id) if permit_id else []
+
+
 def get_use(store: ConsentStore, use_id: str) -> Use:
     """Return one inbox entry.
 

@@ -43,7 +43,7 @@ class RateLimiter:
         now = self._clock()
         with self._lock:
             left, since = self._buckets.pop(key, (self._burst, now))
-            left = min(self._burst, left + (now - since) * self._per_s)
+            left = min(self._burst, left + max(0.0, now - since) * self._per_s)
             allowed = left >= 1.0
             self._buckets[key] = (left - 1.0 if allowed else left, now)
             # The longest unseen callers have full buckets again: forgetting them changes nothing but memory.

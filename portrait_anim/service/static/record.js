@@ -99,12 +99,18 @@ async function open() {
   }
 }
 
-if (navigator.mediaDevices && chosenType() && window.DataTransfer) {
-  byId("recorder").hidden = false;
+const canRecord = Boolean(navigator.mediaDevices && chosenType() && window.DataTransfer);
+
+if (byId("can-show-dot")) {
+  // The first page: a dot to follow is asked for only where the next page can show it while it records.
+  const plain = new URLSearchParams(location.search).has("plain");
+  byId("can-show-dot").value = canRecord && !plain ? "yes" : "no";
+} else {
+  byId("recorder").hidden = !canRecord;
   byId("open").onclick = open;
+  byId("until").textContent = new Date(byId("until").dateTime).toLocaleTimeString();
+  byId("answer").onsubmit = () => {
+    byId("send").disabled = true;
+    byId("wait").textContent = "Sending and checking. This takes up to a few minutes; please keep this page open.";
+  };
 }
-byId("until").textContent = new Date(byId("until").dateTime).toLocaleTimeString();
-byId("answer").onsubmit = () => {
-  byId("send").disabled = true;
-  byId("wait").textContent = "Sending and checking. This takes up to a few minutes; please keep this page open.";
-};

@@ -1,0 +1,159 @@
+"""Pages through which a person enrols from a phone: a link that opens once, two plain forms, an explained result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import HTMLResponse
+from starlette.datastructures import FormData, UploadFile
+
+from portrait_anim.consent.challenges import LIFETIME
+from portrait_anim.consent.links import EnrolmentLink, open_link
+from portrait_anim.consent.records import Challenge
+from portrait_anim.errors import ConsentDenied, InputError, LivenessFailed
+from portrait_anim.service import enrolling
+from portrait_anim.service.access import refuse_if_late
+from portrait_anim.service.context import CurrentService, Service, address_of
+from portrait_anim.service.failures import Refused
+from portrait_anim.service.forms import form_holds, form_token
+from portrait_anim.service.public import page
+
+router = APIRouter(prefix="/enrol", tags=["enrolment"], default_response_class=HTMLResponse)
+
+_MAX_WAITING: Final = 4
+_T = TypeVar("_T")
+
+LinkToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
+class _Queue:
+    """One video is checked at a time; a few may wait, more are turned away rather than exhaust the machine."""
+
+    def __init__(self) -> None:
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._inside = 0
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do some work in a thread, when it is its turn."""
+        self._limiter = self._limiter or anyio.CapacityLimiter(1)
+        if self._inside >= 1 + _MAX_WAITING:
+            raise Refused(503, "busy", "too many people are enrolling now; try again in a few minutes")
+        self._inside += 1
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        finally:
+            self._inside -= 1
+
+
+def opened(request: Request, service: CurrentService, link: LinkToken) -> EnrolmentLink:
+    """Return the link of a request, before its body is read.
+
+    Raises:
+        ConsentDenied: If it does not open.
+        Refused: 429 when this address tries too many links.
+    """
+    try:
+        return open_link(service.store, link, service.now())
+    except ConsentDenied:
+        refuse_if_late(service.by_failure.wait_s(address_of(request)))
+        raise
+
+
+OpenLink = Annotated[EnrolmentLink, Depends(opened)]
+
+
+def _multipart(*files: str) -> dict[str, Any]:
+    """Describe a form for OpenAPI; the body itself is read only after the link was checked."""
+    fields = {name: {"type": "string", "format": "binary"} for name in files}
+    schema = {"type": "object", "properties": {**fields, "form_token": {"type": "string"}}, "required": ["form_token"]}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.get("/{link}")
+def welcome(service: CurrentService, link: LinkToken, found: OpenLink) -> HTMLResponse:
+    """Explain what enrolling is, and ask for a photo."""
+    return _welcome(service, link, found)
+
+
+@router.post("/{link}/start", openapi_extra=_multipart("portrait"))
+async def start(request: Request, service: CurrentService, link: LinkToken, found: OpenLink) -> HTMLResponse:
+    """Look at the photo and show what to perform."""
+    async with request.form(max_files=1, max_fields=8) as form:
+        if not form_holds(service.store, _text(form, "form_token"), "start", found.digest, service.now()):
+            return _welcome(service, link, found, "The form was open for too long. Please choose the photo again.", 403)
+        if _text(form, "adult") != "yes" or _text(form, "agree") != "yes":
+            return _welcome(service, link, found, "Both boxes have to be ticked to go on.", 422)
+        upload = form.get("portrait")
+        if not isinstance(upload, UploadFile) or not upload.size:
+            return _welcome(service, link, found, "Please choose a photo.", 422)
+        try:
+            dot = _text(form, "dot") == "yes"
+            challenge = await _queue(request).run(partial(enrolling.begin, service, link, upload.file, dot=dot))
+        except InputError as error:
+            return _welcome(service, link, found, f"This photo cannot be used: {error}", 422)
+    return _challenge(service, link, found, challenge)
+
+
+@router.post("/{link}/answer", openapi_extra=_multipart("video"))
+async def answer(request: Request, service: CurrentService, link: LinkToken, found: OpenLink) -> HTMLResponse:
+    """Check the video and show the result."""
+    async with request.form(max_files=1, max_fields=8) as form:
+        challenge_id, upload = _text(form, "challenge_id"), form.get("video")
+        subject = f"{found.digest} {challenge_id}"
+        if not form_holds(service.store, _text(form, "form_token"), "answer", subject, service.now()):
+            return _failed(link, "The form was open for too long, or belongs to another link.", status=403)
+        if not isinstance(upload, UploadFile) or not upload.size:
+            return _failed(link, "No video came. Please record it again.", status=422)
+        mirrored = _text(form, "mirrored") == "yes"
+        try:
+            made = await _queue(request).run(
+                partial(enrolling.finish, service, link, challenge_id, upload.file, mirrored=mirrored)
+            )
+        except LivenessFailed as error:
+            return _failed(link, "The video did not pass these checks:", error.failures, status=422)
+        except (ConsentDenied, InputError) as error:
+            return _failed(link, str(error), status=422)
+    return page("result.html", cameo_id=made.cameo.id, token=made.token, link=link)
+
+
+def _welcome(
+    service: Service, link: str, found: EnrolmentLink, problem: str = "", status: int = 200
+) -> HTMLResponse:
+    return page(
+        "welcome.html", status=status, name=found.name, link=link, problem=problem,
+        form_token=form_token(service.store, "start", found.digest, service.now()),
+        video_days=service.settings.video_days, max_portrait_mb=service.settings.max_portrait_mb,
+        minutes=int(LIFETIME.total_seconds() // 60),
+    )  # fmt: skip
+
+
+def _challenge(service: Service, link: str, found: EnrolmentLink, challenge: Challenge) -> HTMLResponse:
+    return page(
+        "challenge.html", link=link, challenge_id=challenge.id, steps=enrolling.instructions(challenge),
+        code=challenge.code, code_required=challenge.code_policy == "required",
+        dot_path=enrolling.dot_corners(challenge), has_dot=bool(challenge.dot_path), expires_iso=challenge.expires.isoformat(),
+        expires_text=f"{challenge.expires:%H:%M}", max_video_mb=service.settings.max_video_mb,
+        form_token=form_token(service.store, "answer", f"{found.digest} {challenge.id}", service.now()),
+    )  # fmt: skip
+
+
+def _failed(link: str, summary: str, failures: tuple[str, ...] = (), *, status: int) -> HTMLResponse:
+    return page("result.html", status=status, cameo_id="", summary=summary, failures=failures, link=link, again=True)
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _queue(request: Request) -> _Queue:
+    if not hasattr(request.app.state, "enrolment_queue"):
+        request.app.state.enrolment_queue = _Queue()
+    queue = request.app.state.enrolment_queue
+    assert isinstance(queue, _Queue)
+    return queue
