@@ -14,7 +14,7 @@ from portrait_anim.consent import schema
 from portrait_anim.consent.backends import Backend
 from portrait_anim.consent.chain import genesis, head_message
 from portrait_anim.consent.keys import OperatorKeys, canonical, load_keys, load_or_create_keys
-from portrait_anim.consent.vault import KeyFiles, KeyPlace, Vault, key_source
+from portrait_anim.consent.vault import KeyPlace, Vault, key_source
 from portrait_anim.errors import ConsentError, LedgerTampered
 
 logger = logging.getLogger(__name__)
@@ -116,10 +116,7 @@ def open_vault(named: str, keys_folder: Path, store_id: str) -> Vault:
         ConsentError: If the key cannot be read.
     """
     version, _, place = named.partition(":")
-    first = key_source(place, keys_folder, store_id)
-    # While keys move from one place to the other, older values are still sealed with the key at the other place.
-    others = () if first.place == "file" else (KeyFiles(keys_folder),)
-    return Vault(store_id=store_id, sources=(first, *others), active=int(version))
+    return Vault(store_id=store_id, folder=keys_folder, place=place, active=int(version))
 
 
 def signed_facts(connection: Connection, keys: OperatorKeys) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,6 +19,7 @@ from portrait_anim.consent.keys import canonical, malformed_key, read_secret, wr
 from portrait_anim.errors import ConsentError, LedgerTampered
 
 KeyPlace = Literal["file", "keyring"]
+KEY_PLACES: tuple[KeyPlace, ...] = get_args(KeyPlace)
 
 FIRST_KEY_FILE = "template.key"
 FIRST_VERSION = 1
@@ -156,20 +157,30 @@ class KeyringKeys:
 class Vault:
     """Seals and opens the values of one store; never shows its keys.
 
+    Args:
+        store_id: The store that values are bound to.
+        folder: Folder of key files.
+        place: Where the active key is kept, `"file"` or `"keyring"`.
+        active: Its version.
+
+    Raises:
+        ConsentError: If the active key cannot be read.
+
     Attributes:
         store_id: The store that values are bound to.
         active: Version of the key that seals new values.
         place: Where that key is kept.
     """
 
-    __slots__ = ("_keys", "_sources", "active", "place", "store_id")
+    __slots__ = ("_folder", "_keys", "active", "place", "store_id")
 
-    def __init__(self, *, store_id: str, sources: tuple[KeySource, ...], active: int) -> None:
+    def __init__(self, *, store_id: str, folder: Path, place: str, active: int) -> None:
+        source = key_source(place, folder, store_id)
         self.store_id = store_id
         self.active = active
-        self.place: KeyPlace = sources[0].place
-        self._sources = sources
-        self._keys: dict[int, AESGCM] = {active: AESGCM(sources[0].read(active))}
+        self.place: KeyPlace = source.place
+        self._folder = folder
+        self._keys: dict[int, AESGCM] = {active: AESGCM(source.read(active))}
 
     def __repr__(self) -> str:
         return f"Vault(active={self.active}, place={self.place!r})"
@@ -184,7 +195,6 @@ class Vault:
             other: A vault of the same store.
         """
         self._keys |= other._keys
-        self._sources = other._sources
         self.active, self.place = other.active, other.place
 
     def seal(self, plain: bytes, *place: str) -> bytes:
@@ -197,7 +207,7 @@ class Vault:
         Returns:
             Format byte, key version, random nonce, ciphertext with tag.
         """
-        header = _FORMAT + self.active.to_bytes(_VERSION_BYTES, "big")
+        header = sealed_prefix(self.active)
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return header + nonce + self._key(self.active).encrypt(nonce, plain, self._bound(header, place))
 
@@ -235,9 +245,10 @@ class Vault:
             ConsentError: If it is in none of the places.
         """
         problem: ConsentError | None = None
-        for source in self._sources:
+        # While keys move from one place to the other, older values are still sealed with a key at the other place.
+        for place in (self.place, *(other for other in KEY_PLACES if other != self.place)):
             try:
-                return source.read(version)
+                return key_source(place, self._folder, self.store_id).read(version)
             except ConsentError as error:
                 problem = problem or error
         assert problem is not None
@@ -247,6 +258,11 @@ class Vault:
         if version not in self._keys:
             self._keys[version] = AESGCM(self.raw_key(version))
         return self._keys[version]
+
+
+def sealed_prefix(version: int) -> bytes:
+    """Return the bytes that every value sealed with a key begins with."""
+    return _FORMAT + version.to_bytes(_VERSION_BYTES, "big")
 
 
 def key_version(sealed: bytes) -> int:

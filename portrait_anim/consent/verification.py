@@ -163,7 +163,7 @@ def _rows(connection: Connection) -> Generator[tuple[ChainedValues, str, str], N
         for batch in found.partitions():
             for row in batch:
                 *values, previous, digest = row
-                yield tuple(values), previous, digest  # type: ignore[misc]
+                yield tuple(values), previous, digest
 
 
 def _check_intervals(connection: Connection, progress: _Progress) -> None:
