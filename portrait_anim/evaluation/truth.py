@@ -24,13 +24,15 @@ from portrait_anim.evaluation.output import face_mask
 from portrait_anim.evaluation.picture_metrics import BoolArray, end_point_error, psnr, ssim
 from portrait_anim.face.crop import at_pixel_indices, crop
 from portrait_anim.face.detect import FaceDetector, find_face
-from portrait_anim.pipelines.motion import STATUS, transfer
+from portrait_anim.pipelines.motion import STATUS
+from portrait_anim.pipelines.transfer import HeadCoefficients, transfer
 from portrait_anim.types import CropTransform, Float32Array, Frame, ProgressCallback, UInt8Array
 from portrait_anim.types import Progress as Step
 
 if TYPE_CHECKING:
     from portrait_anim.pipelines.options import AnimationOptions
-    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline, PreparedPortrait
+    from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+    from portrait_anim.pipelines.prepared import PreparedPortrait
 
 METHODS: Final = {
     "still": "portrait left still",
@@ -206,8 +208,6 @@ def _render(
 
     from portrait_anim.media.image import from_tensor
     from portrait_anim.models.lite.composite import enlarge, show
-    from portrait_anim.models.lite.warp import HeadMotion
-    from portrait_anim.pipelines.motion import camera_to_image
 
     frames = [Frame(image=image, time_s=k * _PAUSE_S, index=k) for k, image in enumerate((before, after))]
     motion = pipeline.extract_motion(frames, Fraction(1, round(_PAUSE_S)), face="largest")
@@ -215,24 +215,16 @@ def _render(
         raise InputError("expected a driver whose face is found in both frames, got one lost; the sample is left out")
     # The first frame goes with the portrait by construction: no other may be chosen as the start of relative motion.
     status: npt.NDArray[np.uint8] = np.array([STATUS.index("found"), STATUS.index("bridged")], np.uint8)
-    target = transfer(replace(motion, status=status), prepared.still, options)
-    with torch.inference_mode():
-        device = pipeline.device
-        latent = torch.from_numpy(target.latent[1:]).to(device)
-        source = torch.from_numpy(prepared.still.latent)[None].to(device)
-        head = HeadMotion(
-            rotation=camera_to_image(torch.from_numpy(target.rotation[1:]).to(device)),
-            anchor_source=torch.from_numpy(prepared.still.anchor)[None].to(device),
-            anchor_target=torch.from_numpy(target.anchor[1:]).to(device),
-            scale=torch.from_numpy(target.scale[1:]).to(device),
-        )
-        field = pipeline.warp_field(prepared.features, prepared.geometry, source, latent, head)
-        generator = torch.Generator("cpu").manual_seed(options.seed)
-        noise = torch.randn(1, 3, options.size_px, options.size_px, generator=generator).to(device)
-        tokens = torch.stack([latent, source], 1)
-        full, _ = pipeline.denoise(prepared, prepared.features, field, tokens, noise, options)
-        pictures = [from_tensor((x.clamp(-1, 1) + 1) / 2)[0] for x in (show(prepared.low, field), full)]
-        flow = (enlarge(field.flow, options.size_px)[0].permute(1, 2, 0).cpu().numpy() + 1) * (options.size_px / 2)
+    coefficients = HeadCoefficients(pipeline.warp_field.heads)
+    target = transfer(replace(motion, status=status), prepared.still, options, coefficients)
+    warped = pipeline.warp(prepared, target, slice(1, 2))
+    generator = torch.Generator("cpu").manual_seed(options.seed)
+    noise = torch.randn(1, 3, options.size_px, options.size_px, generator=generator).to(pipeline.device)
+    full, _ = pipeline.denoise(prepared, warped, noise, options)
+    shown = (show(prepared.low, warped.field), full)
+    pictures = [from_tensor((warped.eyes.over(x).clamp(-1, 1) + 1) / 2)[0] for x in shown]
+    flow = enlarge(warped.field.flow, options.size_px)[0].permute(1, 2, 0).cpu().numpy()
+    flow = (flow + 1) * (options.size_px / 2)
     return np.asarray(flow, dtype=np.float32), pictures[0], pictures[1]
 
 

@@ -1,4 +1,4 @@
-"""What moves in a driving clip, and how it is transferred to a portrait. Pure arithmetic, no networks.
+"""What moves in a driving clip and what is to move in a portrait. Pure arithmetic, no networks.
 
 Shapes: T frames, L tokens, C token channels.
 """
@@ -13,8 +13,6 @@ import numpy as np
 import torch
 
 from portrait_anim.errors import InputError
-from portrait_anim.models.lite.expressions import TOKEN_GROUPS
-from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.types import Float32Array
 
 STATUS = ("found", "bridged", "lost")
@@ -130,59 +128,6 @@ def smooth_sequence(motion: MotionSequence, strength: float) -> MotionSequence:
         rotation=smooth(motion.rotation, sigma),
         anchor=smooth(motion.anchor, sigma),
         scale=smooth(motion.scale, 2 * sigma),
-    )
-
-
-def best_matching_frame(motion: MotionSequence, still: StillMotion) -> int:
-    """Frame of the driver that looks most like the portrait in expression and head pose.
-
-    Relative motion starts from it, so a clip need not begin with a neutral face.
-    """
-    spread = motion.latent.std(axis=0) + 0.1
-    expression = (((motion.latent - still.latent) / spread) ** 2).mean(axis=(1, 2))
-    pose = (((motion.rotation - still.rotation) / 0.2) ** 2).mean(axis=1)
-    cost = expression + 0.5 * pose + 10.0 * (motion.status != 0)
-    return int(np.argmin(cost))
-
-
-def transfer(motion: MotionSequence, still: StillMotion, options: AnimationOptions) -> TargetMotion:
-    """Put a driver's motion on a portrait.
-
-    Args:
-        motion: Driver.
-        still: Portrait.
-        options: Mode, gains, regions, smoothing.
-
-    Returns:
-        Target motion of every frame.
-    """
-    motion = smooth_sequence(motion, options.smoothing)
-    reference = best_matching_frame(motion, still)
-    relative = options.motion == "relative"
-    origin = motion.latent[reference] if relative else still.latent
-    change = options.expression_gain * (motion.latent - origin)
-    latent = np.broadcast_to(still.latent, motion.latent.shape).copy()
-    for region, (first, last) in TOKEN_GROUPS.items():
-        if region in options.regions:
-            latent[:, first:last] += change[:, first:last]
-    count = len(motion)
-    if "pose" not in options.regions:
-        return TargetMotion(
-            latent=latent,
-            rotation=np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3)).copy(),
-            anchor=np.broadcast_to(still.anchor, (count, 2)).copy(),
-            scale=np.ones(count, np.float32),
-        )
-    base = rotation_matrix(motion.rotation[reference] if relative else still.rotation)
-    rotation = scale_rotation(rotation_matrix(motion.rotation) @ base.T, options.pose_gain)
-    moved = (motion.anchor - motion.anchor[reference]) / motion.scale[reference] * still.scale
-    scale = (motion.scale / motion.scale[reference]) ** options.pose_gain
-    anchor = still.anchor + options.pose_gain * moved
-    return TargetMotion(
-        latent=latent,
-        rotation=rotation,
-        anchor=np.clip(anchor, -0.8, 0.8).astype(np.float32),
-        scale=np.clip(scale, 0.6, 1.6).astype(np.float32),
     )
 
 

@@ -24,20 +24,17 @@ from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.face.track import TrackedFrame, track
 from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
 from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
-from portrait_anim.models.lite.composite import backdrop, behind_head, keep_interior, show, warp
+from portrait_anim.models.lite.composite import backdrop, behind_head, keep_interior, show
+from portrait_anim.models.lite.eyes import LiteEyes, take_out
 from portrait_anim.models.lite.geometry import euler_to_matrix
 from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
-from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput
-from portrait_anim.pipelines.motion import (
-    STATUS,
-    MotionSequence,
-    StillMotion,
-    TargetMotion,
-    camera_to_image,
-    transfer,
-)
+from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry
+from portrait_anim.pipelines.detail import add_detail
+from portrait_anim.pipelines.motion import STATUS, MotionSequence, StillMotion, TargetMotion, camera_to_image
 from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.pipelines.prepared import PreparedPortrait, WarpedFrames, landmarks_in_crop, turn_eyes
+from portrait_anim.pipelines.transfer import HeadCoefficients, transfer
 from portrait_anim.types import CropTransform, FaceObservation, Float32Array, Frame, UInt8Array
 
 NETWORK_SIDE = 256
@@ -59,33 +56,6 @@ class AnimatedFrame:
     crop: UInt8Array
     index: int
     time_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedPortrait:
-    """Everything about the portrait that every frame needs.
-
-    Attributes:
-        image: Full portrait `(H, W, 3)` uint8.
-        transform: Portrait pixels to the output crop.
-        crop: Output crop before animation `(S, S, 3)` uint8.
-        sharp: The same as `(1, 3, S, S)` in [-1, 1].
-        low: The same at network resolution.
-        features: Reference features, batch 1.
-        geometry: Geometry of the face, batch 1.
-        plate: What is beside and behind the head, at network resolution `(1, 3, 256, 256)` in [-1, 1].
-        still: Motion state.
-    """
-
-    image: UInt8Array
-    transform: CropTransform
-    crop: UInt8Array
-    sharp: torch.Tensor
-    low: torch.Tensor
-    features: LiteReferenceFeatures
-    geometry: LitePortraitGeometry
-    plate: torch.Tensor
-    still: StillMotion
 
 
 class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -203,15 +173,17 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         features = self.reference_encoder(low_tensor)
         geometry = self._fit_face(features, face, transform, still)
+        sharp = to_tensor(output_crop[None]).to(self.device) * 2 - 1
         return PreparedPortrait(
             image=portrait,
             transform=transform,
             crop=output_crop,
-            sharp=to_tensor(output_crop[None]).to(self.device) * 2 - 1,
+            sharp=sharp,
             low=low_tensor,
             features=features,
             geometry=geometry,
             plate=backdrop(low_tensor, behind_head(geometry.rigidity)),
+            eyes=self._take_out_eyes(sharp, face, transform, geometry, still),
             still=still,
         )
 
@@ -219,14 +191,25 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         self, features: LiteReferenceFeatures, face: FaceObservation, transform: CropTransform, still: StillMotion
     ) -> LitePortraitGeometry:
         """Geometry of the portrait: its landmarks say which canonical point a pixel shows."""
-        count = len(self.warp_field.field.landmarks)
-        placed = face.landmarks[:count] @ transform.matrix[:, :2].T + transform.matrix[:, 2]
-        positions = torch.from_numpy(placed * 2 / transform.size_px - 1).float()
+        positions = landmarks_in_crop(face, transform)[: len(self.warp_field.field.landmarks)]
         located = self.warp_field.field.locate(positions, NETWORK_SIDE)
         rotation = euler_to_matrix(torch.from_numpy(still.rotation)[None])
         scale = torch.tensor([still.scale], dtype=torch.float32)
         values = (v.to(self.device) for v in (*located, rotation, scale))
         return self.warp_field.fit(features, *values)  # type: ignore[no-any-return]
+
+    def _take_out_eyes(
+        self,
+        sharp: torch.Tensor,
+        face: FaceObservation,
+        transform: CropTransform,
+        geometry: LitePortraitGeometry,
+        still: StillMotion,
+    ) -> LiteEyes:
+        anchor = torch.from_numpy(still.anchor)[None].to(self.device)
+        landmarks = landmarks_in_crop(face, transform).to(self.device)
+        field = self.warp_field.field
+        return take_out(sharp, landmarks, geometry.depth, field, geometry.rotation, geometry.scale, anchor)
 
     # 3. frames -------------------------------------------------------------------------------------------------
     def stream(
@@ -262,7 +245,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         # 2. what stays
         prepared = self.prepare_portrait(portrait, options)
         # 3. what moves
-        target = transfer(motion, prepared.still, options)
+        target = transfer(motion, prepared.still, options, HeadCoefficients(self.warp_field.heads))
         # 4. one noise for the whole clip: what does not move does not flicker
         generator = torch.Generator("cpu").manual_seed(options.seed)
         noise = torch.randn(1, 3, NETWORK_SIDE, NETWORK_SIDE, generator=generator).to(self.device)
@@ -294,6 +277,25 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         options: AnimationOptions,
     ) -> UInt8Array:
         """Frames `part` of the clip as crops `(B, S, S, 3)` uint8."""
+        warped = self.warp(prepared, target, part)
+        out, mask = self.denoise(prepared, warped, noise, options)
+        if options.size_px != NETWORK_SIDE:
+            out = add_detail(out, mask, warped.field, prepared.sharp)
+        out = warped.eyes_at(prepared, self.warp_field.field, options.size_px).over(out)
+        return from_tensor((out.clamp(-1, 1) + 1) / 2)
+
+    @torch.inference_mode()
+    def warp(self, prepared: PreparedPortrait, target: TargetMotion, part: slice) -> WarpedFrames:
+        """Move a portrait.
+
+        Args:
+            prepared: The portrait.
+            target: Motion to show.
+            part: Which frames of it.
+
+        Returns:
+            The frames, not yet painted.
+        """
         latent = torch.from_numpy(target.latent[part]).to(self.device)
         batch = len(latent)
         source = torch.from_numpy(prepared.still.latent).to(self.device).expand(batch, -1, -1)
@@ -304,36 +306,37 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             scale=torch.from_numpy(target.scale[part]).to(self.device),
         )
         features = prepared.features.expand(batch)
-        field = self.warp_field(features, prepared.geometry.expand(batch), source, latent, head)
-        low, mask = self.denoise(prepared, features, field, torch.stack([latent, source], 1), noise, options)
-        out = low if options.size_px == NETWORK_SIDE else _add_detail(low, mask, field, prepared.sharp)
-        return from_tensor((out.clamp(-1, 1) + 1) / 2)
+        before, after = self.warp_field.heads(source), self.warp_field.heads(latent)
+        field = self.warp_field(features, prepared.geometry.expand(batch), source, latent, head, (before, after))
+        return WarpedFrames(
+            field=field,
+            features=features,
+            tokens=torch.stack([latent, source], 1),
+            eyes=turn_eyes(prepared, self.warp_field.field, after - before, head, NETWORK_SIDE),
+            change=after - before,
+            head=head,
+        )
 
+    @torch.inference_mode()
     def denoise(
-        self,
-        prepared: PreparedPortrait,
-        features: LiteReferenceFeatures,
-        field: LiteWarpOutput,
-        tokens: torch.Tensor,
-        noise: torch.Tensor,
-        options: AnimationOptions,
+        self, prepared: PreparedPortrait, warped: WarpedFrames, noise: torch.Tensor, options: AnimationOptions
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Paint frames from their warps.
 
         Args:
             prepared: The portrait.
-            features: Its features, batch B.
-            field: Warps of the frames.
-            tokens: Target and portrait motion latents `(B, 2, L, C)`.
+            warped: Frames from `warp`.
             noise: `(1, 3, 256, 256)`, the same for every frame of a clip.
             options: Number of steps.
 
         Returns:
             Frames `(B, 3, 256, 256)` in [-1, 1] and paint masks `(B, 1, 256, 256)` in [0, 1].
         """
-        batch = len(tokens)
+        field, eyes = warped.field, warped.eyes
+        batch = len(warped.tokens)
         shown = show(prepared.low.expand(batch, -1, -1, -1), field, prepared.plate.expand(batch, -1, -1, -1))
-        warped = F.pixel_unshuffle(shown, 4)
+        shown = eyes.over(shown)
+        reference = F.pixel_unshuffle(shown, 4)
         visibility = torch.sigmoid(field.visibility_logits)
         sigmas = np.linspace(1.0, 1.0 / options.num_steps, options.num_steps)
         self.scheduler.set_timesteps(sigmas=sigmas.tolist(), device=self.device)
@@ -341,38 +344,15 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         logits = torch.zeros_like(sample[:, :16])
         for step, timestep in enumerate(self.scheduler.timesteps):
             time = self.scheduler.sigmas[step].to(sample).expand(batch)
-            out = self.denoiser(sample, time, warped, visibility, field.condition, tokens, features.context)
+            out = self.denoiser(
+                sample, time, reference, visibility, field.condition, warped.tokens, warped.features.context
+            )
             logits = out.mask_logits
-            clean = F.pixel_unshuffle(keep_interior(F.pixel_shuffle(out.sample, 4), shown, field), 4)
+            painted = keep_interior(F.pixel_shuffle(out.sample, 4), shown, field)
+            clean = F.pixel_unshuffle(eyes.over(painted), 4)
             velocity = (sample - clean) / time[0]  # x-prediction to velocity
             sample = self.scheduler.step(velocity, timestep, sample, return_dict=False)[0]
         return F.pixel_shuffle(sample, 4), torch.sigmoid(F.pixel_shuffle(logits, 4))
-
-
-def _add_detail(low: torch.Tensor, mask: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) -> torch.Tensor:
-    """Carry the portrait's own fine detail to where it is still visible.
-
-    Args:
-        low: Generated frames `(B, 3, 256, 256)`.
-        mask: Paint mask `(B, 1, 256, 256)`.
-        field: Warp of the frames.
-        sharp: Portrait crop at output size `(1, 3, S, S)`.
-
-    Returns:
-        Frames `(B, 3, S, S)`.
-    """
-    size = (sharp.shape[-1], sharp.shape[-1])
-    batch = len(low)
-    fine_flow = F.interpolate(field.flow, size=size, mode="bicubic", align_corners=False)
-    moved = warp(sharp.expand(batch, -1, -1, -1), fine_flow)
-    blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
-    detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
-    interior = F.interpolate(field.interior[:, 3:], size=mask.shape[-2:], mode="bilinear", align_corners=False)
-    bare = F.interpolate(field.bare, size=mask.shape[-2:], mode="bilinear", align_corners=False)
-    keep = F.interpolate(
-        (1 - mask) * (1 - interior) * (1 - bare), size=size, mode="bilinear", align_corners=False
-    )
-    return F.interpolate(low, size=size, mode="bicubic", antialias=True, align_corners=False) + keep * detail
 
 
 def _to_frame(out: LiteMotionOutput, transform: CropTransform) -> tuple[Float32Array, float]:

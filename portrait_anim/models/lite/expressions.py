@@ -121,3 +121,15 @@ class ExpressionHeads(nn.Module):
             columns = group_indices(region) if region != "gaze" else [53, 54]
             out[:, columns] = self.expression[region](latent[:, first:last].flatten(1)).to(out.dtype)
         return out
+
+    def lift(self, change: torch.Tensor) -> torch.Tensor:
+        """Smallest change of a latent `(B, L, C)` that changes the coefficients by `change` `(B, 55)`.
+
+        Directions of a latent that no head reads stay as they are. The eyeLook* columns have no tokens and are ignored.
+        """
+        groups = []
+        for region, (first, last) in TOKEN_GROUPS.items():
+            columns = group_indices(region) if region != "gaze" else [53, 54]
+            inverse = torch.linalg.pinv(self.expression[region].weight.float())  # (d, n)
+            groups.append((change[:, columns].float() @ inverse.T).unflatten(1, (last - first, -1)))
+        return torch.cat(groups, dim=1).to(change.dtype)

@@ -4,24 +4,33 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portrait_anim.errors import InputError
-from portrait_anim.models.lite.expressions import TOKEN_GROUPS
+from portrait_anim.models.lite.expressions import EXPRESSIONS, NUM_COEFFICIENTS, TOKEN_GROUPS, ExpressionHeads
 from portrait_anim.pipelines.motion import (
     MotionSequence,
     StillMotion,
-    best_matching_frame,
     rotation_matrix,
     scale_rotation,
     smooth,
-    transfer,
 )
 from portrait_anim.pipelines.motion_file import load_motion, save_motion
 from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.pipelines.transfer import (
+    OWN_EXPRESSION,
+    HeadCoefficients,
+    best_matching_frame,
+    expression_change,
+    transfer,
+)
 
 PLAIN = {"smoothing": 0.0}
+torch.manual_seed(0)
+MEANING = HeadCoefficients(ExpressionHeads())
+JAW, FROWN, GAZE = EXPRESSIONS.index("jawOpen"), EXPRESSIONS.index("browDown_L"), len(EXPRESSIONS)
 
 
 def sequence(length=12, seed=0):
@@ -47,22 +56,59 @@ def still(seed=1):
     )
 
 
-def test_the_matching_frame_shows_the_portrait_itself():
+def coefficients(**values):
+    out = np.zeros(NUM_COEFFICIENTS, np.float32)
+    for name, value in values.items():
+        out[EXPRESSIONS.index(name)] = value
+    return out
+
+
+def test_a_calm_matching_frame_shows_the_portrait_itself():
     motion = sequence()
-    target = transfer(motion, still(), AnimationOptions(**PLAIN))
-    k = best_matching_frame(motion, still())
-    np.testing.assert_allclose(target.latent[k], still().latent, atol=1e-6)
+    motion.latent[:] *= 0.05  # an expression so small that it may be how this person looks
+    driver, own = MEANING.read(motion.latent), MEANING.read(still().latent[None])[0]
+    k = best_matching_frame(motion, driver, still(), own)
+    target = transfer(motion, still(), AnimationOptions(**PLAIN), MEANING)
+    np.testing.assert_allclose(target.latent[k], still().latent, atol=1e-5)
     np.testing.assert_allclose(target.rotation[k], np.eye(3), atol=1e-5)
     np.testing.assert_allclose(target.anchor[k], still().anchor, atol=1e-6)
     assert target.scale[k] == pytest.approx(1)
 
 
-def test_absolute_motion_copies_the_latent():
+def test_a_frown_that_never_ends_is_not_taken_for_rest():
+    driver = np.stack([coefficients(browDown_L=0.9)] * 3)
+    change = expression_change(driver, driver[0], coefficients())
+    assert change[0, FROWN] == pytest.approx(0.9 - OWN_EXPRESSION)
+
+
+def test_a_smile_on_a_smile_stays_a_smile_and_can_end():
+    own = coefficients(jawOpen=0.8)
+    driver = np.stack([coefficients(jawOpen=v) for v in (0.8, 0.0, 1.0)])
+    shown = own + expression_change(driver, driver[0], own)
+    np.testing.assert_allclose(shown[:, JAW], [0.8, 0.0, 1.0], atol=1e-6)
+    wide = own + expression_change(np.stack([coefficients(jawOpen=1.0)]), coefficients(), own)
+    assert 0.8 < wide[0, JAW] <= 1.0
+
+
+def test_eyes_that_look_aside_from_the_start_do_so_in_the_portrait():
+    driver = np.zeros((2, NUM_COEFFICIENTS), np.float32)
+    driver[:, GAZE] = 1.2
+    assert expression_change(driver, driver[0], coefficients())[0, GAZE] > 1.0
+
+
+def test_absolute_motion_copies_what_the_driver_shows():
     motion = sequence()
-    target = transfer(motion, still(), AnimationOptions(motion="absolute", **PLAIN))
-    np.testing.assert_allclose(target.latent, motion.latent, atol=1e-5)
+    target = transfer(motion, still(), AnimationOptions(motion="absolute", **PLAIN), MEANING)
+    np.testing.assert_allclose(MEANING.read(target.latent), MEANING.read(motion.latent), atol=1e-3)
     expected = rotation_matrix(motion.rotation) @ rotation_matrix(still().rotation).T
     np.testing.assert_allclose(target.rotation, expected, atol=1e-5)
+
+
+def test_lifting_a_change_is_undone_by_reading_it():
+    change = np.random.default_rng(3).normal(size=(4, NUM_COEFFICIENTS)).astype(np.float32)
+    change[:, [k for k, name in enumerate(EXPRESSIONS) if name.startswith("eyeLook")]] = 0
+    base = MEANING.read(np.zeros((4, 16, 16), np.float32))
+    np.testing.assert_allclose(MEANING.read(MEANING.lift(change)) - base, change, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +122,14 @@ def test_absolute_motion_copies_the_latent():
     ],
 )
 def test_every_motion_option_changes_the_result(change):
-    base = transfer(sequence(), still(), AnimationOptions(**PLAIN))
-    other = transfer(sequence(), still(), AnimationOptions(**{**PLAIN, **change}))
+    base = transfer(sequence(), still(), AnimationOptions(**PLAIN), MEANING)
+    other = transfer(sequence(), still(), AnimationOptions(**{**PLAIN, **change}), MEANING)
     differs = [not np.allclose(getattr(base, n), getattr(other, n)) for n in ("latent", "rotation", "anchor", "scale")]
     assert any(differs)
 
 
 def test_a_region_moves_only_its_own_tokens():
-    target = transfer(sequence(), still(), AnimationOptions(regions=("eyes",), **PLAIN))
+    target = transfer(sequence(), still(), AnimationOptions(regions=("eyes",), **PLAIN), MEANING)
     moved = np.abs(target.latent - still().latent).max(axis=(0, 2)) > 1e-6
     first, last = TOKEN_GROUPS["eyes"]
     assert moved[first:last].all()

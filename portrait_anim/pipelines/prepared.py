@@ -1,0 +1,95 @@
+"""What the `lite` pipeline keeps of a portrait, and of frames before they are painted.
+
+Shapes: B frames of one chunk, L tokens, C channels, K coefficients, S side of a crop, H W portrait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from portrait_anim.models.lite.expression_field import ExpressionField
+from portrait_anim.models.lite.eyes import LiteEyes, ShownEyes, show_eyes
+from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
+from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput
+from portrait_anim.pipelines.motion import StillMotion
+from portrait_anim.types import CropTransform, FaceObservation, UInt8Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedPortrait:
+    """Everything about the portrait that every frame needs.
+
+    Attributes:
+        image: Full portrait `(H, W, 3)` uint8.
+        transform: Portrait pixels to the output crop.
+        crop: Output crop before animation `(S, S, 3)` uint8.
+        sharp: The same as `(1, 3, S, S)` in [-1, 1].
+        low: The same at network resolution.
+        features: Reference features, batch 1.
+        geometry: Geometry of the face, batch 1.
+        plate: What is beside and behind the head, at network resolution `(1, 3, 256, 256)` in [-1, 1].
+        eyes: Eyeballs taken out of the portrait, batch 1.
+        still: Motion state.
+    """
+
+    image: UInt8Array
+    transform: CropTransform
+    crop: UInt8Array
+    sharp: torch.Tensor
+    low: torch.Tensor
+    features: LiteReferenceFeatures
+    geometry: LitePortraitGeometry
+    plate: torch.Tensor
+    eyes: LiteEyes
+    still: StillMotion
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarpedFrames:
+    """Frames before they are painted.
+
+    Attributes:
+        field: Their warp, batch B.
+        features: Features of the portrait, batch B.
+        tokens: Motion latents of frames and portrait `(B, 2, L, C)`.
+        eyes: Their eyeballs, at network resolution.
+        change: Change of the coefficients since the portrait `(B, K)`.
+        head: Head motion since the portrait.
+    """
+
+    field: LiteWarpOutput
+    features: LiteReferenceFeatures
+    tokens: torch.Tensor
+    eyes: ShownEyes
+    change: torch.Tensor
+    head: HeadMotion
+
+    def eyes_at(self, prepared: PreparedPortrait, field: ExpressionField, size: int) -> ShownEyes:
+        """The eyeballs at another side of the frame [px]."""
+        if size == self.eyes.colour.shape[-1]:
+            return self.eyes
+        return turn_eyes(prepared, field, self.change, self.head, size)
+
+
+def turn_eyes(
+    prepared: PreparedPortrait, field: ExpressionField, change: torch.Tensor, head: HeadMotion, size: int
+) -> ShownEyes:
+    """Eyeballs of frames.
+
+    Args:
+        prepared: The portrait.
+        field: Field over the canonical face.
+        change: Change of the coefficients since the portrait `(B, K)`.
+        head: Head motion since the portrait, batch B.
+        size: Side of the frame [px].
+    """
+    eyes = prepared.eyes.expand(len(change))
+    return show_eyes(eyes, field, change, head.rotation, head.anchor_target, head.scale, size)
+
+
+def landmarks_in_crop(face: FaceObservation, transform: CropTransform) -> torch.Tensor:
+    """Landmarks `(478, 2)` float32 of a face in a crop, [-1, 1]."""
+    placed = face.landmarks @ transform.matrix[:, :2].T + transform.matrix[:, 2]
+    return torch.from_numpy(placed * 2 / transform.size_px - 1).float()

@@ -1,0 +1,152 @@
+"""How a driver's motion is put on a portrait. Pure arithmetic on what the networks read.
+
+What a face shows is partly who it is: somebody's brows lie low, somebody's mouth curls. `"relative"` motion therefore
+starts from a calm frame of the driver and adds what changes since then. A clip need not have a calm frame, though: of
+somebody who frowns from the first to the last frame, the frown must not count as rest. So only a small part of every
+coefficient is taken for the person's own, and the rest of it for expression.
+
+Shapes: T frames, L tokens, C token channels, K = 55 coefficients, see `models.lite.expressions`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from portrait_anim.models.lite.expressions import EXPRESSIONS, NUM_COEFFICIENTS, TOKEN_GROUPS, ExpressionHeads
+from portrait_anim.pipelines.motion import (
+    MotionSequence,
+    StillMotion,
+    TargetMotion,
+    rotation_matrix,
+    scale_rotation,
+    smooth_sequence,
+)
+from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.types import Float32Array
+
+OWN_EXPRESSION = 0.25  # of a coefficient, at most so much is how somebody looks at rest
+OWN_GAZE = 0.15  # the same of gaze [20 degrees]; eyes that look into the camera look into it in everybody
+LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
+
+
+class Coefficients(Protocol):
+    """Translates between latents and coefficients."""
+
+    def read(self, latent: Float32Array) -> Float32Array:
+        """Coefficients `(T, K)` of latents `(T, L, C)`."""
+
+    def lift(self, change: Float32Array) -> Float32Array:
+        """Change of latents `(T, L, C)` that makes a change of coefficients `(T, K)`."""
+
+
+class HeadCoefficients:
+    """`Coefficients` by the linear heads of a warp field.
+
+    Args:
+        heads: The heads; they stay where they are.
+    """
+
+    def __init__(self, heads: ExpressionHeads) -> None:
+        self._heads = heads
+        self._place = next(heads.parameters())
+
+    @torch.no_grad()
+    def read(self, latent: Float32Array) -> Float32Array:
+        """Coefficients `(T, K)` of latents `(T, L, C)`."""
+        return self._numpy(self._heads(torch.from_numpy(latent).to(self._place)))
+
+    @torch.no_grad()
+    def lift(self, change: Float32Array) -> Float32Array:
+        """Change of latents `(T, L, C)` that makes a change of coefficients `(T, K)`."""
+        return self._numpy(self._heads.lift(torch.from_numpy(change).to(self._place)))
+
+    @staticmethod
+    def _numpy(values: torch.Tensor) -> Float32Array:
+        out: Float32Array = values.float().cpu().numpy()
+        return out
+
+
+def best_matching_frame(motion: MotionSequence, driver: Float32Array, still: StillMotion, own: Float32Array) -> int:
+    """Frame of the driver that looks most like the portrait in expression, gaze and head pose.
+
+    Args:
+        motion: The driver.
+        driver: Its coefficients `(T, K)`.
+        still: The portrait.
+        own: Its coefficients `(K,)`.
+
+    Returns:
+        Index of the frame.
+    """
+    expression = ((driver - own) ** 2).sum(axis=1)
+    pose = (((motion.rotation - still.rotation) / 0.2) ** 2).sum(axis=1)
+    return int(np.argmin(expression + pose + 1e3 * (motion.status != 0)))
+
+
+def expression_change(driver: Float32Array, reference: Float32Array, own: Float32Array) -> Float32Array:
+    """What a driver's expression adds to a portrait.
+
+    Args:
+        driver: Coefficients of the driver `(T, K)`.
+        reference: Those of its reference frame `(K,)`. Only a small part of them counts as the person's own, or as much
+            as the portrait shows too.
+        own: Those of the portrait `(K,)`.
+
+    Returns:
+        Change of the portrait's coefficients `(T, K)`. A portrait that already shows an expression adds less of it, so
+        that a smile on a smile is a smile.
+    """
+    limit = np.full(NUM_COEFFICIENTS, OWN_EXPRESSION, np.float32)
+    limit[len(EXPRESSIONS) :] = OWN_GAZE
+    rest = np.clip(reference, np.minimum(-limit, own), np.maximum(limit, own))
+    change = driver - rest
+    room = np.clip((1 - own) / (1 - rest), LEAST_ROOM, 1)
+    room[len(EXPRESSIONS) :] = 1
+    return np.asarray(np.where(change > 0, change * room, change), dtype=np.float32)
+
+
+def transfer(
+    motion: MotionSequence, still: StillMotion, options: AnimationOptions, coefficients: Coefficients
+) -> TargetMotion:
+    """Put a driver's motion on a portrait.
+
+    Args:
+        motion: Driver.
+        still: Portrait.
+        options: Mode, gains, regions, smoothing.
+        coefficients: What latents mean.
+
+    Returns:
+        Target motion of every frame.
+    """
+    motion = smooth_sequence(motion, options.smoothing)
+    driver, own = coefficients.read(motion.latent), coefficients.read(still.latent[None])[0]
+    reference = best_matching_frame(motion, driver, still, own)
+    relative = options.motion == "relative"
+    change = expression_change(driver, driver[reference], own) if relative else driver - own
+    moved = coefficients.lift(options.expression_gain * change)
+    latent = np.broadcast_to(still.latent, motion.latent.shape).copy()
+    for region, (first, last) in TOKEN_GROUPS.items():
+        if region in options.regions:
+            latent[:, first:last] += moved[:, first:last]
+    count = len(motion)
+    if "pose" not in options.regions:
+        return TargetMotion(
+            latent=latent,
+            rotation=np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3)).copy(),
+            anchor=np.broadcast_to(still.anchor, (count, 2)).copy(),
+            scale=np.ones(count, np.float32),
+        )
+    base = rotation_matrix(motion.rotation[reference] if relative else still.rotation)
+    rotation = scale_rotation(rotation_matrix(motion.rotation) @ base.T, options.pose_gain)
+    shift = (motion.anchor - motion.anchor[reference]) / motion.scale[reference] * still.scale
+    scale = (motion.scale / motion.scale[reference]) ** options.pose_gain
+    return TargetMotion(
+        latent=latent,
+        rotation=rotation,
+        anchor=np.clip(still.anchor + options.pose_gain * shift, -0.8, 0.8).astype(np.float32),
+        scale=np.clip(scale, 0.6, 1.6).astype(np.float32),
+    )
