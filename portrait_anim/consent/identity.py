@@ -14,13 +14,16 @@ from portrait_anim.consent import schema
 from portrait_anim.consent.backends import Backend
 from portrait_anim.consent.chain import genesis, head_message
 from portrait_anim.consent.keys import OperatorKeys, canonical, load_keys, load_or_create_keys
-from portrait_anim.consent.vault import KeyPlace, Vault, key_source
+from portrait_anim.consent.vault import FIRST_VERSION, KeyPlace, Vault, key_source
 from portrait_anim.errors import ConsentError, LedgerTampered
 
 logger = logging.getLogger(__name__)
 
 VAULT = "vault"
-"""Fact that names the active key and where it is kept, such as `1:file`."""
+"""Fact that names the active key and where it is kept, such as `2:file`."""
+
+OLDER_KEYS = "older_keys"
+"""Fact that names the keys that were not deleted yet, such as `1:file`; absent when there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +72,14 @@ def prepare(connection: Connection, backend: Backend, keys_folder: Path, keys_in
     if migrated:
         from portrait_anim.consent.migrations import upgrade
 
-        vault = open_vault(facts.get(VAULT, "1:file"), keys_folder, facts["store_id"])
+        vault = open_vault({VAULT: f"{FIRST_VERSION}:file", **facts}, keys_folder)
         upgrade(connection, version=version, store_id=facts["store_id"], keys=keys, vault=vault)
         write_facts(
             connection, keys, {**facts, "schema": str(schema.SCHEMA_VERSION), VAULT: f"{vault.active}:{vault.place}"}
         )
         logger.info("consent store %s migrated from version %d", facts["store_id"], version)
     else:
-        vault = open_vault(facts[VAULT], keys_folder, facts["store_id"])
+        vault = open_vault(facts, keys_folder)
     backend.make_append_only(connection)
     return Identity(store_id=facts["store_id"], keys=keys, vault=vault, migrated=migrated)
 
@@ -101,22 +104,28 @@ def check_vault(connection: Connection, store_id: str, keys: OperatorKeys, vault
     facts = signed_facts(connection, keys)
     if facts["store_id"] != store_id:
         raise _altered()
-    vault.adopt(open_vault(facts[VAULT], keys_folder, store_id))
+    vault.adopt(open_vault(facts, keys_folder))
 
 
-def open_vault(named: str, keys_folder: Path, store_id: str) -> Vault:
-    """Return the vault that a signed fact names.
+def open_vault(facts: Mapping[str, str], keys_folder: Path) -> Vault:
+    """Return the vault that the signed facts of a store name.
 
     Args:
-        named: Version and place of the key, such as `1:file`.
+        facts: The facts.
         keys_folder: Folder of the key files.
-        store_id: Identifier of the store.
 
     Raises:
-        ConsentError: If the key cannot be read.
+        ConsentError: If the active key cannot be read.
     """
-    version, _, place = named.partition(":")
-    return Vault(store_id=store_id, folder=keys_folder, place=place, active=int(version))
+    ((active, place),) = named_keys(facts[VAULT]).items()
+    older = named_keys(facts.get(OLDER_KEYS, ""))
+    return Vault(store_id=facts["store_id"], folder=keys_folder, place=place, active=active, older=older)
+
+
+def named_keys(fact: str) -> dict[int, str]:
+    """Return the places of keys by version, from a fact such as `1:file,2:keyring`."""
+    pairs = (named.split(":") for named in fact.split(",") if named)
+    return {int(version): place for version, place in pairs}
 
 
 def signed_facts(connection: Connection, keys: OperatorKeys) -> dict[str, str]:
@@ -177,25 +186,22 @@ def _verified(found: dict[str, str], keys: OperatorKeys) -> dict[str, str]:
 def _initialise(connection: Connection, backend: Backend, keys_folder: Path, keys_in: KeyPlace) -> Identity:
     keys = load_or_create_keys(keys_folder)
     store_id = secrets.token_hex(16)
-    key_source(keys_in, keys_folder, store_id).make(1)
+    key_source(keys_in, keys_folder, store_id).make(FIRST_VERSION)
     schema.metadata.create_all(connection)
     connection.execute(insert(schema.alembic_version).values(version_num=f"{schema.SCHEMA_VERSION:04d}"))
-    write_facts(
-        connection,
-        keys,
-        {
-            "operator": keys.public_key.hex(),
-            "schema": str(schema.SCHEMA_VERSION),
-            "store_id": store_id,
-            VAULT: f"1:{keys_in}",
-        },
-    )
+    facts = {
+        "operator": keys.public_key.hex(),
+        "schema": str(schema.SCHEMA_VERSION),
+        "store_id": store_id,
+        VAULT: f"{FIRST_VERSION}:{keys_in}",
+    }
+    write_facts(connection, keys, facts)
     start = genesis(store_id)
     head = keys.sign(head_message(store_id, 0, start))
     connection.execute(insert(schema.ledger_head).values(id=1, seq=0, digest=start, signature=head))
     backend.make_append_only(connection)
     logger.info("consent store %s made", store_id)
-    return Identity(store_id=store_id, keys=keys, vault=open_vault(f"1:{keys_in}", keys_folder, store_id))
+    return Identity(store_id=store_id, keys=keys, vault=open_vault(facts, keys_folder))
 
 
 def _altered() -> LedgerTampered:

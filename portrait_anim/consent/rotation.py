@@ -15,12 +15,12 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Table, func, or_, select, update
 
 from portrait_anim.consent import schema
-from portrait_anim.consent.identity import VAULT, open_vault, signed_facts, write_facts
+from portrait_anim.consent.identity import OLDER_KEYS, VAULT, open_vault, signed_facts, write_facts
 from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.signed_rows import opened_row, sealed_row
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.consent.vault import FIRST_VERSION, KEY_PLACES, KeyPlace, key_source, sealed_prefix
-from portrait_anim.errors import ConsentError, LedgerTampered
+from portrait_anim.consent.vault import KeyPlace, key_source, sealed_prefix
+from portrait_anim.errors import LedgerTampered
 
 BATCH_ROWS = 200
 
@@ -92,9 +92,11 @@ def _name_new_key(store: ConsentStore, place: KeyPlace | None) -> int:
         source = key_source(place or store.vault.place, store.keys_folder, store.store_id)
         source.forget(version)  # left by a rotation that was stopped before anything was sealed with it
         source.make(version)
-        named = f"{version}:{source.place}"
-        write_facts(connection, store.keys, {**facts, VAULT: named})
-        store.vault.adopt(open_vault(named, store.keys_folder, store.store_id))
+        older = {**store.vault.older, store.vault.active: store.vault.place}
+        facts[VAULT] = f"{version}:{source.place}"
+        facts[OLDER_KEYS] = ",".join(f"{number}:{where}" for number, where in sorted(older.items()))
+        write_facts(connection, store.keys, facts)
+        store.vault.adopt(open_vault(facts, store.keys_folder))
     return version
 
 
@@ -164,11 +166,12 @@ def _forget_old_keys(store: ConsentStore, version: int, *, now: datetime, rows: 
         )
     if needed or not current:
         return False
-    for place in KEY_PLACES:
-        try:
-            source = key_source(place, store.keys_folder, store.store_id)
-        except ConsentError:  # no keyring here, so nothing is kept in it
-            continue
-        for older in range(FIRST_VERSION, version):
-            source.forget(older)
+    for older, place in store.vault.older.items():
+        key_source(place, store.keys_folder, store.store_id).forget(older)
+    with store.write() as connection:
+        facts = signed_facts(connection, store.keys)
+        if store.vault.active == version:
+            facts.pop(OLDER_KEYS, None)
+            write_facts(connection, store.keys, facts)
+            store.vault.adopt(open_vault(facts, store.keys_folder))
     return True

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol, get_args
 
 from cryptography.exceptions import InvalidTag
@@ -162,6 +164,7 @@ class Vault:
         folder: Folder of key files.
         place: Where the active key is kept, `"file"` or `"keyring"`.
         active: Its version.
+        older: Places of older keys that may still be needed, by version.
 
     Raises:
         ConsentError: If the active key cannot be read.
@@ -170,15 +173,19 @@ class Vault:
         store_id: The store that values are bound to.
         active: Version of the key that seals new values.
         place: Where that key is kept.
+        older: Places of older keys that may still be needed, by version.
     """
 
-    __slots__ = ("_folder", "_keys", "active", "place", "store_id")
+    __slots__ = ("_folder", "_keys", "active", "older", "place", "store_id")
 
-    def __init__(self, *, store_id: str, folder: Path, place: str, active: int) -> None:
+    def __init__(
+        self, *, store_id: str, folder: Path, place: str, active: int, older: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
         source = key_source(place, folder, store_id)
         self.store_id = store_id
         self.active = active
         self.place: KeyPlace = source.place
+        self.older = dict(older)
         self._folder = folder
         self._keys: dict[int, AESGCM] = {active: AESGCM(source.read(active))}
 
@@ -195,7 +202,7 @@ class Vault:
             other: A vault of the same store.
         """
         self._keys |= other._keys
-        self.active, self.place = other.active, other.place
+        self.active, self.place, self.older = other.active, other.place, other.older
 
     def seal(self, plain: bytes, *place: str) -> bytes:
         """Encrypt a value for one place, with the active key.
@@ -244,15 +251,15 @@ class Vault:
         Raises:
             ConsentError: If it is in none of the places.
         """
-        problem: ConsentError | None = None
-        # While keys move from one place to the other, older values are still sealed with a key at the other place.
-        for place in (self.place, *(other for other in KEY_PLACES if other != self.place)):
-            try:
-                return key_source(place, self._folder, self.store_id).read(version)
-            except ConsentError as error:
-                problem = problem or error
-        assert problem is not None
-        raise problem
+        named = self.older.get(version, self.place)
+        try:
+            return key_source(named, self._folder, self.store_id).read(version)
+        except ConsentError:
+            if version <= self.active:
+                raise
+            # Another process has made a newer key, maybe at the other place, and this one did not write since.
+            other = next(place for place in KEY_PLACES if place != named)
+            return key_source(other, self._folder, self.store_id).read(version)
 
     def _key(self, version: int) -> AESGCM:
         if version not in self._keys:
