@@ -25,7 +25,7 @@ from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.errors import Cancelled, MediaError
 from portrait_anim.home import default_home
 from portrait_anim.provenance.facts import ConsentState, RenderFacts
-from portrait_anim.provenance.verify import VerificationReport
+from portrait_anim.provenance.verify import MARK_BUDGET_S, VerificationReport
 from portrait_anim.provenance.verify import verify as verify_file
 from portrait_anim.types import PathLike, Progress, ProgressCallback
 
@@ -128,7 +128,7 @@ class LedgerFacts:
 
 
 def verify(
-    path: PathLike, *, home: PathLike | None = None, anchors: str = "", look_for_mark: bool = True
+    path: PathLike, *, home: PathLike | None = None, anchors: str = "", mark_budget_s: float = MARK_BUDGET_S
 ) -> VerificationReport:
     """Say everything that is known about a file of anyone.
 
@@ -136,7 +136,8 @@ def verify(
         path: Any file.
         home: Home folder of the installation that is asked; `None` is `default_home()`. It need not exist.
         anchors: More trusted certificates, PEM.
-        look_for_mark: Search the picture for the invisible watermark; takes seconds, and finds files without manifest.
+        mark_budget_s: Longest time to search the picture for the invisible watermark [s]; 0 does not look. Files that
+            lost their manifest are found by it.
 
     Returns:
         Report in plain words.
@@ -146,7 +147,7 @@ def verify(
         ConsentError: If the consent store is there and cannot be read.
         ProvenanceError: If keys, settings or index in the home folder are not usable.
     """
-    ((_, report),) = verify_all([path], home=home, anchors=anchors, look_for_mark=look_for_mark)
+    ((_, report),) = verify_all([path], home=home, anchors=anchors, mark_budget_s=mark_budget_s)
     return report
 
 
@@ -155,7 +156,7 @@ def verify_all(
     *,
     home: PathLike | None = None,
     anchors: str = "",
-    look_for_mark: bool = True,
+    mark_budget_s: float = MARK_BUDGET_S,
     on_progress: ProgressCallback | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[Path, VerificationReport]]:
@@ -165,7 +166,7 @@ def verify_all(
         paths: The files.
         home: See `verify`.
         anchors: See `verify`.
-        look_for_mark: See `verify`.
+        mark_budget_s: See `verify`.
         on_progress: Told about the files done, stage `"verify"`.
         cancel: Asked before every file; return true to stop.
 
@@ -190,7 +191,7 @@ def verify_all(
             if on_progress:
                 on_progress(Progress(stage="verify", done=done, total=len(files)))
             try:
-                report = verify_file(file, home=folder, anchors=anchors, look_for_mark=look_for_mark, facts=facts)
+                report = verify_file(file, home=folder, anchors=anchors, mark_budget_s=mark_budget_s, facts=facts)
             except MediaError as error:
                 if len(files) == 1:
                     raise

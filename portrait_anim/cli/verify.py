@@ -22,7 +22,9 @@ def verify(
     ],
     home: Home,
     as_json: Json = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Read the manifest only, do not search for the mark.")] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Time to search each file for the mark; 0 does not look.")
+    ] = 20.0,
     manifest: Annotated[bool, typer.Option("--manifest", help="Show the manifest of a recovered original.")] = False,
 ) -> None:
     """Say who signed files, whether they were altered, what is marked in them, and whether consent stands.
@@ -35,7 +37,7 @@ def verify(
     listed = [file for path in files for file in list_files(path)]
     reports: list[tuple[Path, VerificationReport]] = []
     with progress_bars(quiet=len(listed) < 2) as on_progress:
-        for file, report in verify_all(listed, home=home, look_for_mark=not quick, on_progress=on_progress):
+        for file, report in verify_all(listed, home=home, mark_budget_s=patience, on_progress=on_progress):
             reports.append((file, report))
     emit([_facts(file, report, manifest=manifest) for file, report in reports], as_json=as_json)
     for file, report in reports:

@@ -134,7 +134,7 @@ def hash_image(image: UInt8Array) -> npt.NDArray[np.uint64]:
         `(4,)` uint64: bit `16 v + u` says whether the DCT coefficient at horizontal frequency `u` and vertical
         frequency `v` is positive; bit 0, the mean, is always 0.
     """
-    small = Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    small = Image.fromarray(image).convert("L").convert("F").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     frequencies = dctn(np.asarray(small, np.float32), norm="ortho")[:_KEPT, :_KEPT]
     bits = frequencies > 0
     bits[0, 0] = False
