@@ -1,7 +1,7 @@
 """The payload of the invisible watermark: 48 bits, a 24-bit check, and a strong convolutional code.
 
-The code is the one that carried the pictures of the Cassini probe (constraint length 15, rate 1/6; CCSDS and
-"DSN Telecommunications Link Design Handbook", 207), closed to a ring ("tail-biting") so that no bit is spent on
+The code is the one that carried the pictures of the Cassini probe (constraint length 15, rate 1/6; "DSN
+Telecommunications Link Design Handbook", module 207), closed to a ring ("tail-biting") so that no bit is spent on
 an ending. Decoding is soft: every received value counts by how sure it is.
 """
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from portrait_anim.types import Float32Array, UInt8Array
 
-_FLOOR: Final = 0.62  # strength where nothing hides the mark [grey levels, standard deviation]
-_GAIN: Final = 0.22  # per grey level of local contrast
+_FLOOR: Final = 0.58  # strength where nothing hides the mark [grey levels, standard deviation]
+_GAIN: Final = 0.3  # per grey level of local contrast
 _CEILING: Final = 3.0
+_LOUDEST: Final = 1.88  # mean square over the picture; keeps the signal-to-noise ratio above 42 dB
 _WINDOW_PX: Final = 9
 
 
@@ -36,6 +37,8 @@ def strength(luma: UInt8Array) -> Float32Array:
     np.multiply(contrast, _GAIN, out=contrast)
     np.add(contrast, _FLOOR, out=contrast)
     np.minimum(contrast, _CEILING, out=contrast)
+    loudness = float(np.sqrt(cv2.mean(cv2.multiply(contrast, contrast))[0]))
+    np.multiply(contrast, min(1.0, _LOUDEST / loudness), out=contrast)
     result: Float32Array = cv2.resize(contrast, (width, height), interpolation=cv2.INTER_LINEAR)
     return result
 

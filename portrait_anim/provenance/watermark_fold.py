@@ -18,6 +18,9 @@ from portrait_anim.types import Float32Array, Float64Array
 _LARGEST_TILES: Final = 32
 _FINENESS: Final = 2  # positions tried per pattern pixel
 _NUM_POSITIONS: Final = TILE_PX * TILE_PX
+_LIMIT: Final = 4.0  # largest carrier [noise amplitudes]
+_FALLS: Final = np.linspace(0.0, 0.4, 21)  # per wave of a tile
+_LEAST_EXCESS: Final = 0.1
 _RING: Final = 2.0  # width of the rings over which noise is averaged, waves per tile
 
 
@@ -77,13 +80,13 @@ def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[
     Returns:
         The messages whose check holds, and the number of positions that were decoded.
     """
-    received, noise = _carriers(folded)
+    received, weights = _carriers(folded)
     found: list[Message] = []
     done = 0
     positions = [
         (z, position, sign, side)
         for side, values in enumerate((received, received.conj()))
-        for z, position, sign in _positions(values, noise, tries)
+        for z, position, sign in _positions(values, weights, tries)
     ]
     for z, position, sign, side in sorted(positions, key=lambda item: -item[0])[:tries]:
         if z < least_z:
@@ -91,7 +94,8 @@ def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[
         values = received.conj() if side else received
         aligned = values * np.conj(watermark_pattern.phases()) * _ramp(position) * np.float32(sign)
         done += 1
-        render_id = watermark_code.decode(watermark_pattern.soft_bits(aligned[NUM_PILOTS:], 1 / noise[NUM_PILOTS:]))
+        soft = watermark_pattern.soft_bits(aligned[NUM_PILOTS:], _trust(aligned[:NUM_PILOTS].real))
+        render_id = watermark_code.decode(soft)
         if render_id is not None:
             chance = float(log_ndtr(-z)) / np.log(10) + np.log10(4 * _NUM_POSITIONS)
             found.append(Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side)))
@@ -100,7 +104,10 @@ def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[
 
 
 def _carriers(folded: Float32Array) -> tuple[Complex64Array, Float32Array]:
-    """Values of the carriers, and the noise power around each: that of the unused waves of like length."""
+    """Values of the carriers in units of the noise, and how much each counts.
+
+    The noise is that of the unused waves of like length; what the used ones have more is the signal.
+    """
     spectrum = scipy.fft.fft2(folded)
     waves = watermark_pattern.lattice()
     values = spectrum[waves[:, 1], waves[:, 0]]
@@ -108,19 +115,33 @@ def _carriers(folded: Float32Array) -> tuple[Complex64Array, Float32Array]:
     power = np.minimum(np.abs(values[NUM_CARRIERS:]) ** 2, 8 * np.median(np.abs(values[NUM_CARRIERS:]) ** 2))
     near = np.exp(-(((length[:NUM_CARRIERS, None] - length[NUM_CARRIERS:]) / _RING) ** 2))
     noise = (near @ power) / near.sum(axis=1) + 1e-9
-    # One wave of the content must not outweigh all others.
-    limit = 4 * np.sqrt(noise) / np.maximum(np.abs(values[:NUM_CARRIERS]), 1e-9)
-    return values[:NUM_CARRIERS] * np.minimum(1, limit), noise.astype(np.float32)
+    white = values[:NUM_CARRIERS] / np.sqrt(noise)
+    size = np.abs(white)
+    white *= np.minimum(1, _LIMIT / np.maximum(size, 1e-9))  # one wave of the content must not outweigh all others
+    alike = np.exp(-(((length[:NUM_CARRIERS, None] - length[:NUM_CARRIERS]) / _RING) ** 2))
+    excess = (alike @ np.minimum(size, _LIMIT) ** 2) / alike.sum(axis=1) - 1
+    weights = np.sqrt(np.maximum(excess, _LEAST_EXCESS))
+    return white.astype(np.complex64), weights.astype(np.float32)
 
 
-def _positions(received: Complex64Array, noise: Float32Array, count: int) -> list[tuple[float, Float64Array, int]]:
+def _trust(pilots: Float32Array) -> Float32Array:
+    """How much each data carrier counts: its amplitude, taken to fall with the wave number as that of the pilots does."""
+    waves = watermark_pattern.carriers()
+    length = np.hypot(waves[:, 0], waves[:, 1])
+    fall = np.exp(-_FALLS[:, None] * length)  # (F, K)
+    match = fall[:, :NUM_PILOTS] @ pilots / np.sqrt((fall[:, :NUM_PILOTS] ** 2).sum(axis=1))
+    return fall[int(match.argmax()), NUM_PILOTS:].astype(np.float32)
+
+
+def _positions(received: Complex64Array, weights: Float32Array, count: int) -> list[tuple[float, Float64Array, int]]:
     """Positions at which the pilots agree best, with their z, and whether they agree or agree to be opposite."""
     size = TILE_PX * _FINENESS
     grid = np.zeros((size, size), dtype=np.complex64)
     waves = watermark_pattern.carriers()[:NUM_PILOTS]
-    pilots = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) / np.sqrt(noise[:NUM_PILOTS])
+    weight = weights[:NUM_PILOTS]
+    pilots = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) * weight
     grid[waves[:, 1], waves[:, 0]] = pilots
-    surface = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(NUM_PILOTS / 2))
+    surface = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(float((weight**2).sum()) / 2))
     found = []
     for sign in (1, -1):  # below zero in a negative
         found += [(z, position, sign) for z, position in _highest(sign * surface, count)]

@@ -36,11 +36,18 @@ class Spectra:
     Attributes:
         power: `(B, F, F / 2 + 1)` float32 of mean 0; axis 1 is -0.5 to 0.5 waves per pixel in y, axis 2 is 0 to 0.5
             in x.
+        spread: Standard deviation of `power`.
         centres: `(B, 2)` float64 centres of the blocks relative to the centre of the picture [px].
     """
 
     power: Float32Array
     centres: Float64Array
+    spread: float
+
+    def mean(self) -> Spectra:
+        """The mean over all blocks, as one block in the centre."""
+        mean = self.power.mean(axis=0, keepdims=True)
+        return Spectra(power=mean, centres=np.zeros((1, 2)), spread=float(mean.std()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +91,8 @@ def block_spectra(residual: Float32Array, block_px: int) -> Spectra:
             spectrum = scipy.fft.rfft2(block, s=(size, size))
             power.append(_whiten(scipy.fft.fftshift(np.square(np.abs(spectrum)), axes=0)))
             centres.append((left + (block_width - width) / 2, top + (block_height - height) / 2))
-    return Spectra(power=np.stack(power), centres=np.array(centres, dtype=np.float64))
+    stacked = np.stack(power)
+    return Spectra(power=stacked, centres=np.array(centres, dtype=np.float64), spread=float(stacked[0].std()))
 
 
 def _offsets(length: int, block: int) -> list[int]:
@@ -197,24 +205,23 @@ def score(spectra: Spectra, parameters: Float64Array) -> float:
     """
     linear, tilt = parameters[:4].reshape(2, 2), parameters[4:]
     waves = watermark_pattern.lattice() / watermark_pattern.TILE_PX
-    total = 0.0
     weights = _weights()
     num_blocks, size, half = spectra.power.shape
-    for power, centre in zip(spectra.power, spectra.centres, strict=True):
-        depth = 1 + tilt @ centre
-        jacobian = (linear * depth - np.outer(linear @ centre, tilt)) / depth**2
-        x, y = (waves @ jacobian).T * size
-        flip = np.where(x < 0, -1.0, 1.0)
-        x, y = x * flip, y * flip + size // 2
-        x0, y0 = x.astype(np.int64), np.floor(y).astype(np.int64)
-        inside = (x0 < half - 1) & (y0 >= 0) & (y0 < size - 1)
-        x0, y0 = np.where(inside, x0, 0), np.where(inside, y0, 0)
-        fx, fy = x - x0, y - y0
-        upper = power[y0, x0] * (1 - fx) + power[y0, x0 + 1] * fx
-        lower = power[y0 + 1, x0] * (1 - fx) + power[y0 + 1, x0 + 1] * fx
-        total += float(((upper * (1 - fy) + lower * fy) * weights)[inside].sum())
-    spread = float(spectra.power[0].std()) * np.sqrt(num_blocks * float((weights**2).sum()))
-    return float(total / max(spread, 1e-9))
+    depth = 1 + spectra.centres @ tilt  # (B,)
+    slope = (spectra.centres @ linear.T)[:, :, None] * tilt  # (B, 2, 2)
+    jacobian = (linear * depth[:, None, None] - slope) / depth[:, None, None] ** 2
+    places = (waves @ jacobian) * size  # (B, M, 2)
+    places *= np.where(places[..., :1] < 0, -1.0, 1.0)
+    x = places[..., 0].clip(0, half - 1.001)
+    y = (places[..., 1] + size // 2).clip(0, size - 1.001)
+    column, row = x.astype(np.int64), y.astype(np.int64)
+    fx, fy = x - column, y - row
+    power = spectra.power.reshape(-1)
+    corner = (np.arange(num_blocks)[:, None] * size + row) * half + column
+    upper = power.take(corner) * (1 - fx) + power.take(corner + 1) * fx
+    lower = power.take(corner + half) * (1 - fx) + power.take(corner + half + 1) * fx
+    total = float(((upper * (1 - fy) + lower * fy) @ weights).sum())
+    return total / max(spectra.spread * float(np.sqrt(num_blocks * (weights**2).sum())), 1e-9)
 
 
 def refine(spectra: Spectra, geometry: Geometry, *, tilted: bool, reach_px: float) -> Geometry:
