@@ -21,6 +21,8 @@ from portrait_anim.errors import LedgerTampered
 CHECKPOINT_ROWS = 1000
 """A checkpoint is made with the row that follows the last one by this many rows."""
 
+_NEWEST_SEQ = select(schema.checkpoints.c.seq).order_by(schema.checkpoints.c.seq.desc()).limit(1)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
@@ -64,8 +66,7 @@ def add_checkpoint(connection: Connection, store: ConsentStore, seq: int, digest
 
 def checkpoint_is_due(connection: Connection, seq: int) -> bool:
     """Say whether row `seq` is far enough from the newest checkpoint to be sealed."""
-    table = schema.checkpoints
-    newest = connection.execute(select(table.c.seq).order_by(table.c.seq.desc()).limit(1)).scalar_one_or_none()
+    newest = connection.execute(_NEWEST_SEQ).scalar_one_or_none()
     return seq - (newest or 0) >= CHECKPOINT_ROWS
 
 

@@ -27,6 +27,8 @@ FaceGroup = Literal["real", "fictional", "denied"]
 _MARGIN = 1e-3
 """How far the fast float32 distance may be off; what it puts this near to a limit is measured exactly."""
 
+_NEWEST = {table.name: select(func.max(table.c.generation)) for table in (schema.cameos, schema.denylist)}
+
 # Ledger rows that say how many rows each table must hold: one that was removed would no longer be searched.
 _BORN = {"cameos": ("enrolled", "enrolled_fictional"), "denylist": ("denied_added",)}
 
@@ -162,7 +164,7 @@ class FaceIndex:
         table = schema.denylist if group == "denied" else schema.cameos
         with self._lock:
             # NULL without rows. Larger here than there is harmless: another thread saw a newer state.
-            newest = connection.execute(select(func.max(table.c.generation))).scalar() or 0
+            newest = connection.execute(_NEWEST[table.name]).scalar() or 0
             if newest > self._generations[table.name] or not self._known:
                 self._read_changes(connection, store, table)
                 if connection.get_execution_options().get(WRITE, False):

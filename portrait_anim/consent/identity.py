@@ -25,6 +25,8 @@ VAULT = "vault"
 OLDER_KEYS = "older_keys"
 """Fact that names the keys that were not deleted yet, such as `1:file`; absent when there is none."""
 
+_NAMED_KEY = select(schema.meta.c.value).where(schema.meta.c.key == VAULT)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
@@ -97,8 +99,7 @@ def check_vault(connection: Connection, store_id: str, keys: OperatorKeys, vault
     Raises:
         LedgerTampered: If the signed identity was altered.
     """
-    meta = schema.meta
-    named = connection.execute(select(meta.c.value).where(meta.c.key == VAULT)).scalar_one_or_none()
+    named = connection.execute(_NAMED_KEY).scalar_one_or_none()
     if named == f"{vault.active}:{vault.place}":
         return
     facts = signed_facts(connection, keys)

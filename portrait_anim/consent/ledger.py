@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal, select, update
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.chain import genesis, head_message, row_digest
@@ -28,6 +29,11 @@ from portrait_anim.errors import LedgerTampered
 __all__ = ["Ledger", "append_row", "checked_head", "recorded", "time_text", "usage", "verify"]
 
 _STREAMED = {"yield_per": 1000}
+# Built once: building a statement costs more than running it.
+_HEAD = select(schema.ledger_head)
+_LAST_ROW = select(schema.ledger).order_by(schema.ledger.c.seq.desc()).limit(1)
+_INSERT = insert(schema.ledger)
+_UPDATE_HEAD = update(schema.ledger_head)
 
 
 class Ledger:
@@ -175,9 +181,9 @@ def append_row(
     if grant_id is not None:
         charge(connection, store, grant_id, renders=charge_renders, milliseconds=charge_ms, seq=seq + 1)
     digest = row_digest(values, previous)
-    connection.execute(insert(schema.ledger).values(**values, previous=previous, digest=digest))
+    connection.execute(_INSERT, {**values, "previous": previous, "digest": digest})
     signature = store.keys.sign(head_message(store.store_id, seq + 1, digest))
-    connection.execute(update(schema.ledger_head).values(seq=seq + 1, digest=digest, signature=signature))
+    connection.execute(_UPDATE_HEAD, {"seq": seq + 1, "digest": digest, "signature": signature})
     if checkpoint_is_due(connection, seq + 1):
         add_checkpoint(connection, store, seq + 1, digest, now)
     return _record({**values, "previous": previous, "digest": digest})
@@ -197,8 +203,7 @@ def checked_head(connection: Connection, store: ConsentStore) -> tuple[int, str]
         LedgerTampered: If head and last row disagree.
     """
     seq, digest = signed_head(connection, store)
-    table = schema.ledger
-    last = connection.execute(select(table).order_by(table.c.seq.desc()).limit(1)).one_or_none()
+    last = connection.execute(_LAST_ROW).one_or_none()
     found = (0, genesis(store.store_id)) if last is None else (last.seq, last.digest)
     if found != (seq, digest):
         raise broken(min(seq, found[0]) + 1, f"row {found[0]} as the last where the signed head says {seq}")
@@ -237,13 +242,16 @@ def recorded(connection: Connection, kind: LedgerKind, **ids: str) -> LedgerRow 
     Returns:
         The row, or `None` when it never happened.
     """
-    # Written into the statement, not bound: SQLite uses the partial indices of `schema.py` only then.
-    kinds = literal(kind, literal_execute=True)
-    query = select(schema.ledger).where(schema.ledger.c.kind == kinds).order_by(schema.ledger.c.seq).limit(1)
-    for column, value in ids.items():
-        query = query.where(schema.ledger.c[column] == value)
-    found = connection.execute(query).one_or_none()
+    found = connection.execute(_first_row(kind, tuple(ids)), ids).one_or_none()
     return None if found is None else _row(found)
+
+
+@cache
+def _first_row(kind: LedgerKind, columns: tuple[str, ...]) -> Select[Any]:
+    table = schema.ledger
+    # Written into the statement, not bound: SQLite uses the partial indices of `schema.py` only then.
+    query = select(table).where(table.c.kind == literal(kind, literal_execute=True)).order_by(table.c.seq).limit(1)
+    return query.where(*(table.c[column] == bindparam(column) for column in columns))
 
 
 def signed_head(connection: Connection, store: ConsentStore) -> tuple[int, str]:
@@ -252,7 +260,7 @@ def signed_head(connection: Connection, store: ConsentStore) -> tuple[int, str]:
     Raises:
         LedgerTampered: If there is no head or its signature does not hold.
     """
-    head = connection.execute(select(schema.ledger_head)).one_or_none()
+    head = connection.execute(_HEAD).one_or_none()
     if head is None:
         raise broken(None, "no head")
     if not store.keys.verify(head_message(store.store_id, head.seq, head.digest), head.signature):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.face_index import FaceGroup, FaceMatch
@@ -15,6 +15,12 @@ from portrait_anim.consent.store import ConsentStore
 from portrait_anim.types import IdentityEmbedding
 
 __all__ = ["FaceMatch", "nearest_people", "protected_people"]
+
+_SAME_PICTURE = select(schema.cameos.c.id).where(
+    schema.cameos.c.portrait_digest == bindparam("digest"),
+    schema.cameos.c.kind == "real",
+    schema.cameos.c.status == "active",
+)
 
 
 def nearest_people(
@@ -76,11 +82,8 @@ def protected_people(
         ValueError: If the face is not a finite vector other than zero, or its backend is unknown.
     """
     match = match or MatchPolicy()
-    table = schema.cameos
-    same_picture = select(table.c.id).where(
-        table.c.portrait_digest == portrait_digest, table.c.kind == "real", table.c.status == "active"
-    )
-    ids = dict.fromkeys(connection.execute(same_picture).scalars()) if portrait_digest else {}
+    same_picture = connection.execute(_SAME_PICTURE, {"digest": portrait_digest}).scalars() if portrait_digest else ()
+    ids = dict.fromkeys(same_picture)
     if face is None:
         against = store.faces.anybody(connection, store, "real")
     else:

@@ -12,7 +12,9 @@ from portrait_anim.consent.records import Cameo, CameoKind, Challenge, Grant, du
 from portrait_anim.consent.signed_rows import (
     Values,
     changed,
+    find_row,
     find_rows,
+    matching_rows,
     moment_of,
     optional_moment,
     optional_text,
@@ -117,12 +119,13 @@ def find_cameo(connection: Connection, store: ConsentStore, cameo_id: str) -> Ca
     Raises:
         LedgerTampered: If the row was changed outside the program or brought back after its deletion.
     """
-    for row in find_rows(connection, store, schema.cameos, schema.cameos.c.id == cameo_id):
-        cameo = cameo_of(row)
-        if cameo.status != "deleted" and recorded(connection, "deleted", cameo_id=cameo_id):
-            raise changed(f"cameo {cameo_id}, which the ledger says was deleted")
-        return cameo
-    return None
+    row = find_row(connection, store, schema.cameos, cameo_id)
+    if row is None:
+        return None
+    cameo = cameo_of(row)
+    if cameo.status != "deleted" and recorded(connection, "deleted", cameo_id=cameo_id):
+        raise changed(f"cameo {cameo_id}, which the ledger says was deleted")
+    return cameo
 
 
 def all_cameos(
@@ -182,13 +185,8 @@ def find_grants(
     Raises:
         LedgerTampered: If a row was changed outside the program or restored to before its revocation.
     """
-    table = schema.grants
-    conditions = []
-    if grant_id is not None:
-        conditions = [table.c.id == grant_id]
-    elif cameo_id is not None:
-        conditions = [table.c.cameo_id == cameo_id]
-    grants = [_grant(row) for row in find_rows(connection, store, table, *conditions)]
+    wanted = {"id": grant_id} if grant_id is not None else {} if cameo_id is None else {"cameo_id": cameo_id}
+    grants = [_grant(row) for row in matching_rows(connection, store, schema.grants, **wanted)]
     for grant in grants:
         if grant.revoked_at is None and recorded(connection, "revoked", grant_id=grant.id):
             raise changed(f"grant {grant.id}, which the ledger says was revoked")

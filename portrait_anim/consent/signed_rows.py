@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, Update, bindparam, insert, select, update
 
 from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.records import utc
@@ -57,10 +58,20 @@ def put_row(connection: Connection, store: ConsentStore, table: Table, values: V
     """
     stored = sealed_row(store, table, values)
     if new:
-        connection.execute(insert(table).values(**stored))
+        connection.execute(_inserting(table), stored)
     else:
-        same = [column == values[column.name] for column in table.primary_key.columns]
-        connection.execute(update(table).where(*same).values(**stored))
+        same = {f"same_{column.name}": values[column.name] for column in table.primary_key.columns}
+        connection.execute(_replacing(table), {**stored, **same})
+
+
+@cache
+def _inserting(table: Table) -> Insert:
+    return insert(table)
+
+
+@cache
+def _replacing(table: Table) -> Update:
+    return update(table).where(*(column == bindparam(f"same_{column.name}") for column in table.primary_key.columns))
 
 
 def sealed_row(store: Sealer, table: Table, values: Values) -> dict[str, object]:
@@ -107,13 +118,57 @@ def find_rows(
     Raises:
         LedgerTampered: If a row was changed outside the program.
     """
-    query = select(table).where(*conditions)
+    query = select(table).where(*conditions) if conditions else select(table)
     if order_by is not None:
         query = query.order_by(order_by)
     if limit is not None:
         query = query.limit(limit)
     for row in connection.execute(query):
         yield opened_row(store, table, row._mapping)
+
+
+def find_row(connection: Connection, store: ConsentStore, table: Table, *key: str) -> Values | None:
+    """Read one row by its primary key, check its signature and open its secret columns.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        table: A table with a signature.
+        *key: Values of the primary key, in order.
+
+    Returns:
+        Column values as `find_rows` gives them, or `None` when there is no such row.
+
+    Raises:
+        LedgerTampered: If the row was changed outside the program.
+    """
+    return next(
+        matching_rows(connection, store, table, **dict(zip(table.primary_key.columns.keys(), key, strict=True))), None
+    )
+
+
+def matching_rows(connection: Connection, store: ConsentStore, table: Table, **values: str) -> Iterator[Values]:
+    """Read the rows whose columns have certain values; like `find_rows`, with a statement that is built once.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        table: A table with a signature.
+        **values: Values by column name.
+
+    Yields:
+        Column values as `find_rows` gives them.
+
+    Raises:
+        LedgerTampered: If a row was changed outside the program.
+    """
+    for row in connection.execute(_matching(table, tuple(values)), values):
+        yield opened_row(store, table, row._mapping)
+
+
+@cache
+def _matching(table: Table, columns: tuple[str, ...]) -> Select[Any]:
+    return select(table).where(*(table.c[column] == bindparam(column) for column in columns))
 
 
 def opened_row(store: Sealer, table: Table, stored: Mapping[Any, Any]) -> Values:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.records import Usage
-from portrait_anim.consent.signed_rows import changed, find_rows, put_row
+from portrait_anim.consent.signed_rows import changed, find_row, put_row
 from portrait_anim.consent.store import ConsentStore
+
+_LAST_SEQ = select(func.max(schema.ledger.c.seq)).where(schema.ledger.c.grant_id == bindparam("grant_id"))
 
 
 def charge(
@@ -55,18 +57,17 @@ def charged(connection: Connection, store: ConsentStore, grant_id: str) -> Usage
 
 
 def _kept(connection: Connection, store: ConsentStore, grant_id: str, last: int | None) -> Usage:
-    table = schema.grant_usage
-    for row in find_rows(connection, store, table, table.c.grant_id == grant_id):
-        if row["seq"] != last:
-            raise changed(f"sums of grant {grant_id} as of ledger row {row['seq']} where the ledger says row {last}")
-        return Usage(renders=row["renders"], milliseconds=row["milliseconds"])
-    if last is not None:
-        raise changed(f"no sums of grant {grant_id}, which the ledger charges in row {last}")
-    return Usage()
+    row = find_row(connection, store, schema.grant_usage, grant_id)
+    if row is None:
+        if last is not None:
+            raise changed(f"no sums of grant {grant_id}, which the ledger charges in row {last}")
+        return Usage()
+    if row["seq"] != last:
+        raise changed(f"sums of grant {grant_id} as of ledger row {row['seq']} where the ledger says row {last}")
+    return Usage(renders=row["renders"], milliseconds=row["milliseconds"])
 
 
 def _last_seq(connection: Connection, grant_id: str) -> int | None:
     """Return the newest ledger row of a grant, from an index; `None` when there is none."""
-    table = schema.ledger
-    found = connection.execute(select(func.max(table.c.seq)).where(table.c.grant_id == grant_id)).scalar()
+    found = connection.execute(_LAST_SEQ, {"grant_id": grant_id}).scalar()
     return None if found is None else int(found)
