@@ -26,6 +26,7 @@ from portrait_anim.models.lite.expressions import (
     group_indices,
     mirror_indices,
 )
+from portrait_anim.training.crops import read_crop_change, read_crop_pose
 from portrait_anim.training.export import replace_tensors
 from portrait_anim.training.networks import LiteNetworks, load_pipeline_weights
 from portrait_anim.training.shards import ShardDataset
@@ -71,8 +72,8 @@ def calibrate(
 
     Args:
         nets: Networks in evaluation mode, on the device of the batches.
-        trained: Stored samples of people who train, for the pose.
-        held_out: Stored samples of people who do not, for the gains.
+        trained: Stored samples, or groups of `synthetic.crops`, of people who train, for the pose.
+        held_out: The same of people who do not, for the gains.
         pose_batches: Batches to fit the pose on.
 
     Returns:
@@ -86,8 +87,11 @@ def calibrate(
 
 @torch.no_grad()
 def measure(nets: LiteNetworks, held_out: Iterable[Batch]) -> torch.Tensor:
-    """Gains `(55,)` from stored samples of held-out people."""
-    rows = [read_change(nets, stored, _generator(stored).manual_seed(k)) for k, stored in enumerate(held_out)]
+    """Gains `(55,)` from stored samples or groups of held-out people."""
+    rows = [
+        (read_crop_change if _is_group(stored) else read_change)(nets, stored, _generator(stored).manual_seed(k))
+        for k, stored in enumerate(held_out)
+    ]
     predicted, truth = (torch.cat([row[k] for row in rows]) for k in (0, 1))
     mirrored = [*mirror_indices(), *range(len(EXPRESSIONS), predicted.shape[1])]  # both sides of a face get one gain
     return gains(torch.cat([predicted, predicted[:, mirrored]]), torch.cat([truth, truth[:, mirrored]]))
@@ -119,15 +123,20 @@ def refit_pose(nets: LiteNetworks, trained: Iterable[Batch]) -> None:
     head = nets.motion_encoder.to_pose
     hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
     for number, stored in enumerate(trained):
-        labels.append(read_pose_labels(nets, stored, _generator(stored).manual_seed(5 + number)))
+        read = read_crop_pose if _is_group(stored) else read_pose_labels
+        labels.append(read(nets, stored, _generator(stored).manual_seed(5 + number)))
     hook.remove()
     weight, bias = fit_linear(torch.cat(features), torch.cat(labels))
     head.weight.copy_(weight)
     head.bias.copy_(bias)
 
 
+def _is_group(stored: Batch) -> bool:
+    return "picture" in stored
+
+
 def _generator(stored: Batch) -> torch.Generator:
-    return torch.Generator(stored["source"].device)
+    return torch.Generator(stored["expr" if _is_group(stored) else "source"].device)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -135,14 +144,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with shards of trained and held-out people")
     parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
+    parser.add_argument("--kind", choices=("samples", "crops"), default="samples", help="what the shards hold")
     arguments = parser.parse_args(argv)
+    from portrait_anim.training.stages import DATA_KINDS
+
     nets = LiteNetworks().eval()
     load_pipeline_weights(nets, arguments.weights)
-    held_out = ShardDataset(arguments.data, "1*")
+    kind = DATA_KINDS[arguments.kind]
+    held_out = ShardDataset(arguments.data, kind.held_out_shards)
     rows = range(0, min(len(held_out), _GAIN_SAMPLES), _BATCH)
     gain = calibrate(
         nets,
-        ShardDataset(arguments.data, "0*").batches(_BATCH, seed=3),
+        ShardDataset(arguments.data, kind.train_shards).batches(_BATCH, seed=3),
         (held_out.batch(np.arange(r, min(r + _BATCH, len(held_out)))) for r in rows),
     )
     replace_tensors(

@@ -143,6 +143,24 @@ def _pairs(values: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
+def read_crop_change(nets: LiteNetworks, stored: Batch, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `step.read_change`, from groups: between the two gestures of every person. Two tensors `(2B, 55)`."""
+    ready = prepare_crops(stored, draws)
+    read = nets.warp_field.heads(nets.motion_encoder(cut(ready, draws).image * 2 - 1).latent)
+    true = torch.cat([ready["expr"], ready["gaze"] / 20.0], dim=1)
+    change, true_change = (_pairs(v)[:, :, 1] - _pairs(v)[:, :, 0] for v in (read, true))
+    return change.flatten(0, 1), true_change.flatten(0, 1)
+
+
+@torch.no_grad()
+def read_crop_pose(nets: LiteNetworks, stored: Batch, draws: Draws, strength: float = 0.6) -> torch.Tensor:
+    """As `step.read_pose_labels`, from groups: runs the encoder on damaged crops; the true pose `(4B, 6)`."""
+    crops = cut(prepare_crops(stored, draws), draws)
+    nets.motion_encoder(spoil(crops, draws, strength) * 2 - 1)
+    return torch.cat([crops.rotation, crops.placement], dim=1)
+
+
+@torch.no_grad()
 def drop_unread(nets: LiteNetworks) -> None:
     """Remove from motion latents, in place, what no head reads.
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads
-from portrait_anim.training.calibration import LARGEST_GAIN, enlarge_heads, fit_linear, gains
+from portrait_anim.training.calibration import LARGEST_GAIN, calibrate, enlarge_heads, fit_linear, gains
+from portrait_anim.training.networks import LiteNetworks
 
 
 def test_a_shrunken_answer_gets_the_spread_of_the_truth():
@@ -39,3 +40,14 @@ def test_ridge_regression_finds_a_linear_law_and_its_offset():
     weight, bias = fit_linear(features, features @ law.T + torch.tensor([1.0, -2.0]), ridge=1e-9)
     torch.testing.assert_close(weight, law, atol=1e-4, rtol=0)
     torch.testing.assert_close(bias, torch.tensor([1.0, -2.0]), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["samples", "crops"])
+def test_both_kinds_of_data_give_a_pose_and_gains(kind, stored):
+    torch.manual_seed(0)
+    nets = LiteNetworks().eval()
+    before = nets.motion_encoder.to_pose.weight.clone()
+    gain = calibrate(nets, iter([stored(kind, 2, seed=k) for k in range(2)]), [stored(kind, 2, seed=9)], pose_batches=2)
+    assert gain.shape == (55,)
+    assert ((gain >= 1) & (gain <= LARGEST_GAIN)).all()
+    assert not torch.equal(nets.motion_encoder.to_pose.weight, before)
