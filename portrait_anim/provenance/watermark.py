@@ -17,7 +17,7 @@ from portrait_anim.media.image import check_image, is_image, read_image
 from portrait_anim.media.reader import VideoReader
 from portrait_anim.provenance import watermark_code, watermark_pattern
 from portrait_anim.provenance.watermark_embed import add_pattern
-from portrait_anim.provenance.watermark_reading import WatermarkReading, read_sum
+from portrait_anim.provenance.watermark_reading import Search, WatermarkReading
 from portrait_anim.provenance.watermark_residual import SMALLEST_SIDE_PX, ResidualSum
 from portrait_anim.types import UInt8Array
 
@@ -85,9 +85,8 @@ def read_frames(images: Iterable[UInt8Array], *, budget_s: float | None = None) 
     Raises:
         ValueError: If something is not a picture.
     """
-    deadline_s = None if budget_s is None else time.monotonic() + budget_s
     total: ResidualSum | None = None
-    tried = spent = 0
+    search = Search(None if budget_s is None else time.monotonic() + budget_s)
     for image in images:
         check_image(image)
         size = (image.shape[1], image.shape[0])
@@ -99,15 +98,12 @@ def read_frames(images: Iterable[UInt8Array], *, budget_s: float | None = None) 
             continue
         total.add(image)
         if total.num_frames in _ATTEMPTS:
-            reading, tries = read_sum(total, deadline_s=deadline_s, spent=spent)
-            tried, spent = total.num_frames, spent + tries
+            reading = search.read(total, thorough=False)
             if reading is not None:
                 return reading
-        if deadline_s is not None and time.monotonic() > deadline_s:
+        if search.expired:
             break
-    if total is None or tried == total.num_frames:
-        return None
-    return read_sum(total, deadline_s=deadline_s, spent=spent)[0]
+    return None if total is None else search.read(total, thorough=True)
 
 
 def read_file(path: Path, *, budget_s: float | None = None, max_frames: int = _MAX_FRAMES) -> WatermarkReading | None:

@@ -17,7 +17,8 @@ from portrait_anim.types import Float32Array, Float64Array
 
 _LARGEST_TILES: Final = 32
 _FINENESS: Final = 2  # positions tried per pattern pixel
-_NUM_POSITIONS: Final = TILE_PX * TILE_PX
+_NUM_POSITIONS: Final = 4 * TILE_PX * TILE_PX  # upright or turned by 180 degrees, positive or negative
+_FIRST_STEP: Final = 0.004
 _LIMIT: Final = 4.0  # largest carrier [noise amplitudes]
 _FALLS: Final = np.linspace(0.0, 0.4, 21)  # per wave of a tile
 _LEAST_EXCESS: Final = 0.1
@@ -69,7 +70,7 @@ def fold(residual: Float32Array, geometry: Geometry) -> Float32Array:
     return folded
 
 
-def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[Message], int]:
+def find_message(folded: Float32Array, *, tries: int, least_z: float) -> tuple[Message | None, float, int]:
     """Look for the message in a folded tile, both ways up.
 
     Args:
@@ -78,17 +79,17 @@ def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[
         least_z: Pilots below this are not decoded [standard deviations].
 
     Returns:
-        The messages whose check holds, and the number of positions that were decoded.
+        The message if its check holds, the best agreement of the pilots, and the number of positions decoded.
     """
-    received, weights = _carriers(folded)
-    found: list[Message] = []
-    done = 0
+    received, weights = _carriers(scipy.fft.fft2(folded))
     positions = [
         (z, position, sign, side)
         for side, values in enumerate((received, received.conj()))
         for z, position, sign in _positions(values, weights, tries)
     ]
-    for z, position, sign, side in sorted(positions, key=lambda item: -item[0])[:tries]:
+    positions.sort(key=lambda item: -item[0])
+    done = 0
+    for z, position, sign, side in positions[:tries]:
         if z < least_z:
             break
         values = received.conj() if side else received
@@ -97,18 +98,65 @@ def messages(folded: Float32Array, *, tries: int, least_z: float) -> tuple[list[
         soft = watermark_pattern.soft_bits(aligned[NUM_PILOTS:], _trust(aligned[:NUM_PILOTS].real))
         render_id = watermark_code.decode(soft)
         if render_id is not None:
-            chance = float(log_ndtr(-z)) / np.log(10) + np.log10(4 * _NUM_POSITIONS)
-            found.append(Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side)))
-            break
-    return found, done
+            chance = float(log_ndtr(-z)) / np.log(10) + np.log10(_NUM_POSITIONS)
+            message = Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side))
+            return message, positions[0][0], done
+    return None, positions[0][0], done
 
 
-def _carriers(folded: Float32Array) -> tuple[Complex64Array, Float32Array]:
+def pilot_z(residual: Float32Array, geometry: Geometry) -> tuple[float, bool]:
+    """Say how well the pilots agree under a geometry, at their best position, as it is or mirrored.
+
+    Args:
+        residual: `(H, W)` float32.
+        geometry: How the picture lies over the pattern.
+
+    Returns:
+        The agreement [standard deviations], and whether it is that of the mirrored picture.
+    """
+    spectrum = scipy.fft.fft2(fold(residual, geometry))
+    best = []
+    for mirrored in (False, True):
+        if mirrored:
+            spectrum = np.roll(spectrum[:, ::-1], 1, axis=1)
+        received, weights = _carriers(spectrum)
+        surfaces = [_surface(values, weights, 1) for values in (received, received.conj())]
+        best.append(max(float(np.abs(surface).max()) for surface in surfaces))
+    return max(best), best[1] > best[0]
+
+
+def refine_by_pilots(residual: Float32Array, geometry: Geometry) -> tuple[Geometry, int]:
+    """Climb to the geometry under which the pilots agree best.
+
+    Args:
+        residual: `(H, W)` float32.
+        geometry: Where to begin.
+
+    Returns:
+        The best geometry, and how many were tried.
+    """
+    best, tried = geometry, 1
+    highest, _ = pilot_z(residual, best)
+    step = _FIRST_STEP
+    for _ in range(3):
+        for move in ([[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]):
+            for sign in (1.0, -1.0):
+                linear = best.linear @ (np.eye(2) + sign * step * np.array(move))
+                trial = Geometry(linear=linear, tilt=best.tilt, score=best.score)
+                z, mirrored = pilot_z(residual, trial)
+                tried += 1
+                if z > highest and not mirrored:
+                    best, highest = trial, z
+                    break
+        step /= 2
+    return best, 2 * tried
+
+
+def _carriers(spectrum: Complex64Array) -> tuple[Complex64Array, Float32Array]:
     """Values of the carriers in units of the noise, and how much each counts.
 
     The noise is that of the unused waves of like length; what the used ones have more is the signal.
     """
-    spectrum = scipy.fft.fft2(folded)
     waves = watermark_pattern.lattice()
     values = spectrum[waves[:, 1], waves[:, 0]]
     length = np.hypot(waves[:, 0], waves[:, 1])
@@ -125,27 +173,33 @@ def _carriers(folded: Float32Array) -> tuple[Complex64Array, Float32Array]:
 
 
 def _trust(pilots: Float32Array) -> Float32Array:
-    """How much each data carrier counts: its amplitude, taken to fall with the wave number as that of the pilots does."""
+    """How much each data carrier counts: its amplitude, taken to fall with the wave number as the pilots' does."""
     waves = watermark_pattern.carriers()
     length = np.hypot(waves[:, 0], waves[:, 1])
     fall = np.exp(-_FALLS[:, None] * length)  # (F, K)
     match = fall[:, :NUM_PILOTS] @ pilots / np.sqrt((fall[:, :NUM_PILOTS] ** 2).sum(axis=1))
-    return fall[int(match.argmax()), NUM_PILOTS:].astype(np.float32)
+    chosen: Float32Array = fall[int(match.argmax()), NUM_PILOTS:].astype(np.float32)
+    return chosen
 
 
 def _positions(received: Complex64Array, weights: Float32Array, count: int) -> list[tuple[float, Float64Array, int]]:
     """Positions at which the pilots agree best, with their z, and whether they agree or agree to be opposite."""
-    size = TILE_PX * _FINENESS
-    grid = np.zeros((size, size), dtype=np.complex64)
-    waves = watermark_pattern.carriers()[:NUM_PILOTS]
-    weight = weights[:NUM_PILOTS]
-    pilots = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) * weight
-    grid[waves[:, 1], waves[:, 0]] = pilots
-    surface = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(float((weight**2).sum()) / 2))
+    surface = _surface(received, weights, _FINENESS)
     found = []
     for sign in (1, -1):  # below zero in a negative
         found += [(z, position, sign) for z, position in _highest(sign * surface, count)]
     return found
+
+
+def _surface(received: Complex64Array, weights: Float32Array, fineness: int) -> Float32Array:
+    """Agreement of the pilots for all positions, `fineness` to the pattern pixel [standard deviations]."""
+    size = TILE_PX * fineness
+    grid = np.zeros((size, size), dtype=np.complex64)
+    waves = watermark_pattern.carriers()[:NUM_PILOTS]
+    weight = weights[:NUM_PILOTS]
+    grid[waves[:, 1], waves[:, 0]] = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) * weight
+    surface: Float32Array = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(float((weight**2).sum()) / 2))
+    return surface
 
 
 def _highest(surface: Float32Array, count: int) -> list[tuple[float, Float64Array]]:

@@ -25,7 +25,7 @@ NUM_PILOTS: Final = 48
 NUM_DATA: Final = watermark_code.CODED_BITS // 2
 NUM_CARRIERS: Final = NUM_PILOTS + NUM_DATA
 _INNER_RADIUS: Final = 4.0  # waves per tile
-_OUTER_RADIUS: Final = 18.0
+OUTER_RADIUS: Final = 18.0
 _TILT: Final = 0.7  # long waves are stronger by this power of their length: encoders keep them longer
 _PATTERN_SIDE_PX: Final = 512  # shorter side at which the pattern has its own size
 _LARGEST_PEAK: Final = 2.6  # of the tile, in standard deviations
@@ -46,12 +46,12 @@ def lattice() -> Int64Array:
         `(M, 2)` int64 waves per tile in x and y; the first `NUM_PILOTS` are the pilots, then come the data
         carriers, then the unused ones.
     """
-    reach = int(_OUTER_RADIUS)
+    reach = int(OUTER_RADIUS)
     waves = [
         (kx, ky)
         for ky in range(reach + 1)
         for kx in range(-reach, reach + 1)
-        if (ky > 0 or kx > 0) and _INNER_RADIUS <= np.hypot(kx, ky) <= _OUTER_RADIUS
+        if (ky > 0 or kx > 0) and _INNER_RADIUS <= np.hypot(kx, ky) <= OUTER_RADIUS
     ]
     rank = np.frombuffer(_random_bytes("carriers", 8 * len(waves)), dtype="<u8")
     return np.array(waves, dtype=np.int64)[np.argsort(rank, kind="stable")]

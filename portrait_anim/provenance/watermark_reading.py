@@ -1,25 +1,30 @@
-"""From a summed residual to a reading: search the geometry, decode, and say how sure the result is."""
+"""From a summed residual to a reading: guess the geometry, decode, and say how sure the result is.
+
+Guesses come cheap ones first: the picture as it was marked, then what the spectrum of the whole picture shows, and in a
+`thorough` search what parts of it show, stretched pictures, and scales and turns so faint that only the phases of the
+pilots show them.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from portrait_anim.provenance import watermark_code, watermark_fold, watermark_sync
+from portrait_anim.provenance import watermark_code, watermark_fold, watermark_guess
+from portrait_anim.provenance.watermark_fold import Message
+from portrait_anim.provenance.watermark_guess import Guess
 from portrait_anim.provenance.watermark_residual import ResidualSum, reading_scale
-from portrait_anim.provenance.watermark_sync import Geometry, Spectra
-from portrait_anim.types import Float32Array
+from portrait_anim.provenance.watermark_sync import Geometry
 
 LOG10_FALSE_POSITIVE: Final = -6.0  # a reading that chance explains more often than this is not given
 
-_BLOCK_PX: Final = 256
-_CANDIDATES: Final = 6
 _TRIES: Final = 2  # positions decoded per geometry
-_LEAST_PILOT_Z: Final = 4.0
-_SEARCHES: Final = 500  # geometries looked at, for the statistic
+_LEAST_PILOT_Z: Final = 4.8
+_PROMISING_PILOT_Z: Final = 5.6  # worth a closer look at the geometry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,58 +49,87 @@ class WatermarkReading:
     rotation_deg: float
 
 
-def read_sum(total: ResidualSum, *, deadline_s: float | None, spent: int) -> tuple[WatermarkReading | None, int]:
-    """Look for the mark in a sum of residuals.
+class Search:
+    """Looks for the mark in growing sums of the same frames, and counts its tries, which weaken the evidence.
 
     Args:
-        total: The sum.
-        deadline_s: When to give up, on the monotonic clock [s].
-        spent: Decodings done before on the same frames; they count in the statistic.
-
-    Returns:
-        The reading if there is one, and the number of decodings done here.
+        deadline_s: When to give up, on the monotonic clock [s]; `None` is never.
     """
-    levels = total.levels()
-    done = 0
-    for number, spectra, geometry in _candidates(levels):
-        if deadline_s is not None and time.monotonic() > deadline_s:
-            break
-        better = watermark_sync.refine(spectra, geometry, tilted=False, reach_px=_BLOCK_PX / 2)
-        better = watermark_sync.refine(spectra, better, tilted=True, reach_px=_BLOCK_PX / 2)
-        folded = watermark_fold.fold(levels[number], better)
-        found, tries = watermark_fold.messages(folded, tries=_TRIES, least_z=_LEAST_PILOT_Z)
-        done += tries
-        for message in found:
-            chance = (
-                np.log10(spent + done) - watermark_code.CHECK_BITS * np.log10(2.0)
-                + min(0.0, message.log10_pilots + np.log10(_SEARCHES))
-            )  # fmt: skip
-            if chance <= LOG10_FALSE_POSITIVE:
-                scale = reading_scale(total.size)
-                lay = better.turned() if message.half_turn else better
-                return _reading(message.render_id, float(chance), total.num_frames, lay, number, scale), done
-    return None, done
+
+    def __init__(self, deadline_s: float | None = None) -> None:
+        self._deadline_s = deadline_s
+        self._folds = 0
+        self._decodings = 0
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is over."""
+        return self._deadline_s is not None and time.monotonic() > self._deadline_s
+
+    def read(self, total: ResidualSum, *, thorough: bool) -> WatermarkReading | None:
+        """Look for the mark.
+
+        Args:
+            total: Sum of residuals.
+            thorough: Whether to try what takes seconds.
+
+        Returns:
+            The reading if there is one.
+        """
+        for guess in self._guesses(total, thorough):
+            if self.expired:
+                break
+            reading = self._follow(guess, total)
+            if reading is not None:
+                return reading
+        return None
+
+    def _guesses(self, total: ResidualSum, thorough: bool) -> Iterator[Guess]:
+        levels = total.levels()
+        yield from watermark_guess.unchanged(levels, total.size)
+        yield from watermark_guess.from_spectrum(levels, count=10 if thorough else 4)
+        if thorough:
+            yield from watermark_guess.from_parts(levels)
+            yield from watermark_guess.stretched(levels)
+            for guess, num_folds in watermark_guess.from_pilots(levels, total.size):
+                self._folds += num_folds
+                yield guess
+
+    def _follow(self, guess: Guess, total: ResidualSum) -> WatermarkReading | None:
+        geometry = guess.refined()
+        message, highest = self._decode(guess, geometry)
+        if message is None and highest >= _PROMISING_PILOT_Z:
+            geometry, num_folds = watermark_fold.refine_by_pilots(guess.residual, geometry)
+            self._folds += num_folds
+            message, _ = self._decode(guess, geometry)
+        if message is None:
+            return None
+        chance = (
+            np.log10(self._decodings) - watermark_code.CHECK_BITS * np.log10(2.0)
+            + min(0.0, message.log10_pilots + np.log10(self._folds))
+        )  # fmt: skip
+        if chance > LOG10_FALSE_POSITIVE:
+            return None
+        if message.half_turn:
+            geometry = geometry.turned()
+        factor = 2**guess.level / reading_scale(total.size)
+        return _reading(message.render_id, float(chance), total.num_frames, geometry, factor)
+
+    def _decode(self, guess: Guess, geometry: Geometry) -> tuple[Message | None, float]:
+        self._folds += 1
+        folded = watermark_fold.fold(guess.residual, geometry)
+        message, highest, tries = watermark_fold.find_message(folded, tries=_TRIES, least_z=_LEAST_PILOT_Z)
+        self._decodings += tries
+        return message, highest
 
 
-def _candidates(levels: list[Float32Array]) -> list[tuple[int, Spectra, Geometry]]:
-    found = []
-    for number, level in enumerate(levels):
-        spectra = watermark_sync.block_spectra(level, _BLOCK_PX)
-        for geometry, _ in watermark_sync.search(spectra.power.mean(axis=0), count=_CANDIDATES):
-            found.append((number, spectra, geometry))
-    return sorted(found, key=lambda item: -item[2].score)[: 2 * _CANDIDATES]
-
-
-def _reading(
-    render_id: int, chance: float, frames: int, geometry: Geometry, level: int, reduced: float
-) -> WatermarkReading:
+def _reading(render_id: int, chance: float, frames: int, geometry: Geometry, factor: float) -> WatermarkReading:
     linear = np.linalg.inv(geometry.linear)  # picture per pattern
-    scale = float(np.sqrt(abs(np.linalg.det(linear)))) * 2**level / reduced
     mirrored = bool(np.linalg.det(linear) < 0)
     if mirrored:
         linear = linear @ np.diag([-1.0, 1.0])
     angle = float(np.degrees(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1])))
     return WatermarkReading(
-        render_id=render_id, log10_false_positive=chance, frames_used=frames, mirrored=mirrored, scale=scale,
-        rotation_deg=angle,
+        render_id=render_id, log10_false_positive=chance, frames_used=frames, mirrored=mirrored,
+        scale=float(np.sqrt(abs(np.linalg.det(linear)))) * factor, rotation_deg=angle,
     )  # fmt: skip

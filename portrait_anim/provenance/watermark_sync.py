@@ -27,6 +27,8 @@ _LOG_STEP: Final = float(np.log(_RADIUS_MAX / _RADIUS_MIN) / _NUM_RADII)
 _SCALE_MIN, _SCALE_MAX = 0.40, 2.0
 _WHITEN_BINS: Final = 17
 _SPIKE_CAP: Final = 6.0
+_HALVINGS: Final = 6
+_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,11 +117,11 @@ def _whiten(power: Float32Array) -> Float32Array:
     return white
 
 
-@functools.lru_cache(maxsize=4)
-def _polar_map(size: int) -> tuple[Float32Array, Float32Array]:
+@functools.lru_cache(maxsize=48)
+def _polar_map(size: int, stretch: float) -> tuple[Float32Array, Float32Array]:
     angle = (np.arange(_NUM_ANGLES) / _NUM_ANGLES - 0.5) * np.pi
     radius = _RADIUS_MIN * np.exp(_LOG_STEP * np.arange(_NUM_RADII)) * size
-    x = np.outer(np.cos(angle), radius).astype(np.float32)
+    x = np.outer(np.cos(angle) / stretch, radius).astype(np.float32)
     y = (np.outer(np.sin(angle), radius) + size // 2).astype(np.float32)
     return x, y
 
@@ -152,22 +154,23 @@ def _weights() -> Float32Array:
     return values
 
 
-def search(power: Float32Array, *, count: int) -> list[tuple[Geometry, bool]]:
-    """Look through all scales and angles.
+def search(power: Float32Array, *, count: int, stretch: float = 1.0) -> list[Geometry]:
+    """Look through all scales and angles, also mirrored.
 
     Args:
         power: `(F, F / 2 + 1)` whitened power spectrum.
         count: Number of candidates per handedness.
+        stretch: Factor by which the picture is taken to be stretched in width.
 
     Returns:
-        Candidates and whether they are mirrored, best first.
+        Candidates, best first.
     """
-    x, y = _polar_map(power.shape[0])
+    x, y = _polar_map(power.shape[0], stretch)
     polar = cv2.remap(power, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     spectrum = scipy.fft.rfft2(polar, s=(_NUM_ANGLES, 2 * _NUM_RADII))
     first = round(np.log(1 / _SCALE_MAX) / _LOG_STEP)
     last = round(np.log(1 / _SCALE_MIN) / _LOG_STEP)
-    found: list[tuple[Geometry, bool]] = []
+    found: list[Geometry] = []
     for mirrored in (False, True):
         surface = scipy.fft.irfft2(spectrum * _polar_template(mirrored), s=(_NUM_ANGLES, 2 * _NUM_RADII))
         surface = np.concatenate([surface[:, first:], surface[:, : last + 1]], axis=1)
@@ -177,9 +180,9 @@ def search(power: Float32Array, *, count: int) -> list[tuple[Geometry, bool]]:
             angle = row / _NUM_ANGLES * np.pi
             zoom = np.exp((column + first) * _LOG_STEP)  # pattern pixels per picture pixel
             turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-            linear = zoom * (np.diag([-1.0, 1.0]) if mirrored else np.eye(2)) @ turn
-            found.append((Geometry(linear=linear, tilt=np.zeros(2), score=float(surface[row, column])), mirrored))
-    return sorted(found, key=lambda item: -item[0].score)
+            linear = zoom * (np.diag([-1.0, 1.0]) if mirrored else np.eye(2)) @ turn @ np.diag([1 / stretch, 1.0])
+            found.append(Geometry(linear=linear, tilt=np.zeros(2), score=float(surface[row, column])))
+    return sorted(found, key=lambda item: -item.score)
 
 
 def _peaks(surface: Float32Array, count: int) -> list[tuple[int, int]]:
@@ -224,14 +227,13 @@ def score(spectra: Spectra, parameters: Float64Array) -> float:
     return total / max(spectra.spread * float(np.sqrt(num_blocks * (weights**2).sum())), 1e-9)
 
 
-def refine(spectra: Spectra, geometry: Geometry, *, tilted: bool, reach_px: float) -> Geometry:
+def refine(spectra: Spectra, geometry: Geometry, *, tilted: bool) -> Geometry:
     """Climb to the best geometry near a guess.
 
     Args:
         spectra: Spectra of blocks.
         geometry: Where to begin.
         tilted: Whether to look for perspective too.
-        reach_px: Half the side of what a block sees [px]; sets the size of the first steps.
 
     Returns:
         The best geometry found.
@@ -239,14 +241,12 @@ def refine(spectra: Spectra, geometry: Geometry, *, tilted: bool, reach_px: floa
     best = np.concatenate([geometry.linear.ravel(), geometry.tilt])
     zoom = float(np.sqrt(abs(np.linalg.det(geometry.linear))))
     highest = score(spectra, best)
-    # One bin of the outermost carriers.
-    step = zoom * 0.6 / (0.15 * 2 * reach_px) / 2
-    turns = _directions(geometry.linear / zoom, tilted, float(np.abs(spectra.centres).max() + reach_px))
-    for _ in range(7):
-        moved = True
-        rounds = 0
-        while moved and rounds < 4:
-            moved, rounds = False, rounds + 1
+    size = spectra.power.shape[1]
+    turns = _directions(geometry.linear, tilted, float(np.abs(spectra.centres).max()) + size / 4)
+    step = 2.0 * watermark_pattern.TILE_PX / (watermark_pattern.OUTER_RADIUS * size * zoom)  # two bins at the rim
+    for _ in range(_HALVINGS):
+        for _ in range(_ROUNDS):
+            moved = False
             for direction in turns:
                 for sign in (1.0, -1.0):
                     trial = best + sign * step * direction
@@ -254,14 +254,16 @@ def refine(spectra: Spectra, geometry: Geometry, *, tilted: bool, reach_px: floa
                     if value > highest:
                         best, highest, moved = trial, value, True
                         break
+            if not moved:
+                break
         step *= 0.5
     return Geometry(linear=best[:4].reshape(2, 2), tilt=best[4:], score=highest)
 
 
-def _directions(unit: Float64Array, tilted: bool, extent_px: float) -> list[Float64Array]:
+def _directions(linear: Float64Array, tilted: bool, extent_px: float) -> list[Float64Array]:
     """Zoom, turn, stretch and shear of a map, then the two tilts, each of about the same effect at the border."""
     basis = ([[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]], [[0, 1], [1, 0]])
-    moves = [np.concatenate([(unit @ np.array(item, dtype=float)).ravel(), np.zeros(2)]) for item in basis]
+    moves = [np.concatenate([(linear @ np.array(item, dtype=float)).ravel(), np.zeros(2)]) for item in basis]
     if tilted:
         moves += [np.array([0, 0, 0, 0, 1, 0]) / extent_px, np.array([0, 0, 0, 0, 0, 1]) / extent_px]
     return moves

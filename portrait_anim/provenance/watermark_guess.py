@@ -1,0 +1,164 @@
+"""Guesses how a picture lies over the pattern of the watermark, most likely ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from portrait_anim.provenance import watermark_fold, watermark_pattern, watermark_sync
+from portrait_anim.provenance.watermark_residual import reading_scale
+from portrait_anim.provenance.watermark_sync import Geometry, Spectra
+from portrait_anim.types import Float32Array, Float64Array
+
+_BLOCK_PX: Final = 384
+_PART_PX: Final = 256
+_PART_LEVEL_PX: Final = 720  # parts are looked at where the shorter side is at most this
+_LEAST_PART_SCORE: Final = 4.6
+_STRETCHES: Final = tuple(float(np.exp(step * 0.045)) for step in range(-9, 10) if step)
+_SCALES: Final = tuple(float(np.exp(step * 0.01)) for step in range(-80, 81))
+_TURNS_DEG: Final = tuple(0.6 * step for step in range(-20, 21) if step)
+_MIRROR: Final = np.diag([-1.0, 1.0])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guess:
+    """A guess, and what is needed to follow it.
+
+    Attributes:
+        residual: `(H, W)` float32, the residual at some resolution.
+        level: How often that resolution was halved.
+        geometry: How the residual lies over the pattern.
+        spectra: Spectra of the blocks, to improve the geometry with; `None` takes it as it is.
+    """
+
+    residual: Float32Array
+    level: int
+    geometry: Geometry
+    spectra: Spectra | None = None
+
+    def refined(self) -> Geometry:
+        """The best geometry near the guess."""
+        if self.spectra is None:
+            return self.geometry
+        if len(self.spectra.power) == 1:
+            return watermark_sync.refine(self.spectra, self.geometry, tilted=False)
+        geometry = watermark_sync.refine(self.spectra.mean(), self.geometry, tilted=False)
+        return watermark_sync.refine(self.spectra, geometry, tilted=True)
+
+
+def unchanged(levels: Sequence[Float32Array], size: tuple[int, int]) -> Iterator[Guess]:
+    """Guess that the picture has its marked size; also mirrored.
+
+    Args:
+        levels: Residuals from full resolution downwards.
+        size: Width and height of the frames before they were reduced for reading [px].
+
+    Yields:
+        Guesses.
+    """
+    for level, linear in _marked_size(levels, size):
+        for mirror in (np.eye(2), _MIRROR):
+            geometry = Geometry(linear=mirror @ linear, tilt=np.zeros(2), score=0.0)
+            yield Guess(residual=levels[level], level=level, geometry=geometry)
+
+
+def _marked_size(levels: Sequence[Float32Array], size: tuple[int, int]) -> list[tuple[int, Float64Array]]:
+    """The map for a picture of its marked size, at the level where the pattern is nearest to its own size."""
+    zoom = watermark_pattern.TILE_PX / watermark_pattern.period_for(size) / reading_scale(size)
+    level = int(np.clip(round(np.log2(1 / zoom)), 0, len(levels) - 1))
+    return [(level, np.eye(2) * zoom * 2**level)]
+
+
+def from_spectrum(levels: Sequence[Float32Array], *, count: int) -> Iterator[Guess]:
+    """Guess from the mean spectrum of the picture, at every resolution.
+
+    Args:
+        levels: Residuals.
+        count: Guesses at most.
+
+    Yields:
+        Guesses, those with the clearest carriers first.
+    """
+    found = []
+    for level, residual in enumerate(levels):
+        spectra = watermark_sync.block_spectra(residual, _BLOCK_PX)
+        for geometry in watermark_sync.search(spectra.mean().power[0], count=max(2, count // 2)):
+            found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=spectra))
+    yield from sorted(found, key=lambda guess: -guess.geometry.score)[:count]
+
+
+def from_parts(levels: Sequence[Float32Array]) -> Iterator[Guess]:
+    """Guess from single blocks, for pictures within pictures and strong perspective.
+
+    Args:
+        levels: Residuals.
+
+    Yields:
+        Guesses from blocks that show something.
+    """
+    level, residual = _working_level(levels, _PART_LEVEL_PX)
+    spectra = watermark_sync.block_spectra(residual, _PART_PX)
+    if len(spectra.power) == 1:
+        return
+    found = []
+    for index in range(len(spectra.power)):
+        part = Spectra(
+            power=spectra.power[index : index + 1], centres=np.zeros((1, 2)), spread=float(spectra.power[index].std())
+        )
+        for geometry in watermark_sync.search(part.power[0], count=1):
+            if geometry.score >= _LEAST_PART_SCORE:
+                found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=part))
+    yield from sorted(found, key=lambda guess: -guess.geometry.score)[:4]
+
+
+def stretched(levels: Sequence[Float32Array]) -> Iterator[Guess]:
+    """Guess from the spectrum that width and height were scaled differently.
+
+    Args:
+        levels: Residuals.
+
+    Yields:
+        The clearest guesses.
+    """
+    level, residual = _working_level(levels, _PART_LEVEL_PX)
+    spectra = watermark_sync.block_spectra(residual, _BLOCK_PX)
+    power = spectra.mean().power[0]
+    found = []
+    for stretch in _STRETCHES:
+        for geometry in watermark_sync.search(power, count=1, stretch=stretch):
+            found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=spectra))
+    yield from sorted(found, key=lambda guess: -guess.geometry.score)[:4]
+
+
+def from_pilots(levels: Sequence[Float32Array], size: tuple[int, int]) -> Iterator[tuple[Guess, int]]:
+    """Guess scales and turns by the phases of the pilots, which show where magnitudes no longer do.
+
+    Args:
+        levels: Residuals.
+        size: Width and height of the frames before they were reduced for reading [px].
+
+    Yields:
+        Guesses, and how many geometries were looked at for each.
+    """
+    ((level, linear),) = _marked_size(levels, size)
+    angles = np.radians(_TURNS_DEG)
+    trials = [linear * scale for scale in _SCALES]
+    trials += [linear @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) for a in angles]
+    found = []
+    for trial in trials:
+        z, mirrored = watermark_fold.pilot_z(levels[level], Geometry(linear=trial, tilt=np.zeros(2), score=0.0))
+        found.append((z, _MIRROR @ trial if mirrored else trial))
+    found.sort(key=lambda item: -item[0])
+    for number, (z, trial) in enumerate(found[:3]):
+        geometry = Geometry(linear=trial, tilt=np.zeros(2), score=z)
+        yield Guess(residual=levels[level], level=level, geometry=geometry), 2 * len(trials) if number == 0 else 0
+
+
+def _working_level(levels: Sequence[Float32Array], side_px: int) -> tuple[int, Float32Array]:
+    for level, residual in enumerate(levels):
+        if min(residual.shape) <= side_px:
+            return level, residual
+    return len(levels) - 1, levels[-1]
