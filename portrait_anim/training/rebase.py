@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
 from portrait_anim.models.lite.expressions import TOKEN_GROUPS, ExpressionHeads
 from portrait_anim.models.lite.motion_encoder import LiteMotionEncoder
@@ -30,7 +32,7 @@ def rebase(encoder: LiteMotionEncoder, heads: ExpressionHeads, older: Expression
     layer, width = encoder.to_latent, encoder.config.token_dim
     for region, (first, last) in TOKEN_GROUPS.items():
         rows = slice(first * width, last * width)
-        new, old = heads.expression[region], older.expression[region]
+        new, old = (cast("nn.Linear", h.expression[region]) for h in (heads, older))
         inverse = torch.linalg.pinv(old.weight.double())  # (d, n)
         unread = torch.eye(inverse.shape[0], dtype=torch.float64, device=inverse.device) - inverse @ old.weight.double()
         read = new.weight.double() @ layer.bias[rows].double() + new.bias.double() - old.bias.double()
