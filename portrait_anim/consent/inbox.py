@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from sqlalchemy import Connection
 
 from portrait_anim.consent.notify import enqueue
-from portrait_anim.consent.records import utc
+from portrait_anim.consent.records import Cameo, utc
 from portrait_anim.consent.rows import find_cameo
 from portrait_anim.consent.service_records import Use, UseKind
 from portrait_anim.consent.service_rows import find_uses, put_use
@@ -44,6 +44,7 @@ def record_use(
     now: datetime,
     permit_id: str = "",
     reason: str = "",
+    known: Cameo | None = None,
 ) -> Use | None:
     """Put a new entry into the owner's inbox and queue a notification, inside the gate's transaction.
 
@@ -58,11 +59,12 @@ def record_use(
         now: When, timezone-aware.
         permit_id: Permit concerned.
         reason: Why it was refused.
+        known: The cameo, when this transaction read it already.
 
     Returns:
         The entry, or `None` when nobody's inbox is concerned: no such cameo, or it was deleted.
     """
-    cameo = find_cameo(connection, store, cameo_id)
+    cameo = known or find_cameo(connection, store, cameo_id)
     if cameo is None or cameo.status != "active":
         return None
     use = Use(

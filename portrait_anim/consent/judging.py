@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -15,12 +16,27 @@ from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.consent.people_search import protected_people
 from portrait_anim.consent.policy import decide
-from portrait_anim.consent.records import Cameo, Decision, LedgerRow, RenderRequest, duration_ms
+from portrait_anim.consent.records import Cameo, Decision, Grant, LedgerRow, RenderRequest, duration_ms
 from portrait_anim.consent.rows import find_cameo, find_grants
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.usage import charged
 from portrait_anim.errors import LedgerTampered
 from portrait_anim.types import IdentityEmbedding
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """A decision with the records it was made from, so that they are not read again.
+
+    Attributes:
+        decision: What the policy says.
+        cameo: The cameo asked for, or `None`.
+        grant: The grant that the decision names, or `None`.
+    """
+
+    decision: Decision
+    cameo: Cameo | None
+    grant: Grant | None
 
 
 def judge(
@@ -29,7 +45,7 @@ def judge(
     request: RenderRequest,
     now: datetime,
     match: MatchPolicy | None,
-) -> Decision:
+) -> Judgement:
     """Read what a decision needs and decide; records that were tampered with allow nothing.
 
     Args:
@@ -48,12 +64,15 @@ def judge(
         protected = protected_people(connection, store, face, picture, match) if fictional else []
         denylisted = cameo is not None and _is_denied(connection, store, cameo, face, match)
     except LedgerTampered as error:
-        return Decision(allowed=False, reason="tampered", grant_id=None, explanation=str(error))
+        decision = Decision(allowed=False, reason="tampered", grant_id=None, explanation=str(error))
+        return Judgement(decision=decision, cameo=None, grant=None)
     acknowledged = acknowledged_grants(connection, store, grants, request.grantee)
-    return decide(
+    decision = decide(
         request, cameo, grants, now, used, match=match, protected=protected, denylisted=denylisted,
         acknowledged=acknowledged,
     )  # fmt: skip
+    chosen = next((grant for grant in grants if grant.id == decision.grant_id), None)
+    return Judgement(decision=decision, cameo=cameo, grant=chosen)
 
 
 def _is_denied(

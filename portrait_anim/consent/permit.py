@@ -18,12 +18,11 @@ from typing import Final, NoReturn, final
 from sqlalchemy import Connection
 
 from portrait_anim.consent.inbox import record_use
-from portrait_anim.consent.judging import asked_of, judge, record_refusal
+from portrait_anim.consent.judging import Judgement, asked_of, judge, record_refusal
 from portrait_anim.consent.keys import signature_holds
-from portrait_anim.consent.ledger import append_row, checked_head, recorded
+from portrait_anim.consent.ledger import append_row, recorded
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.consent.records import CameoKind, Decision, LabelSize, LedgerRow, RenderRequest, duration_ms, utc
-from portrait_anim.consent.rows import find_cameo, find_grants
 from portrait_anim.consent.standing import PERMIT_LIFETIME, PermitFacts, recorded_facts, refusal_of
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied
@@ -189,11 +188,11 @@ def authorise(
     now = utc(now)
     permit: RenderPermit | None = None
     with store.write() as connection:
-        checked_head(connection, store)
-        decision = judge(connection, store, request, now, match)
+        judgement = judge(connection, store, request, now, match)
+        decision = judgement.decision
         asked = asked_of(store, request)
         if decision.allowed:
-            permit = _issue(connection, store, request, decision, now)
+            permit = _issue(store, request, judgement, now)
             append_row(
                 connection, store, "authorised", now=now, cameo_id=request.cameo_id, grant_id=permit.grant_id,
                 permit_id=permit.id, charge_renders=1, charge_ms=duration_ms(request.duration_s),
@@ -206,6 +205,7 @@ def authorise(
             record_use(
                 connection, store, "draft", cameo_id=request.cameo_id, grantee=request.grantee,
                 purpose=request.purpose, context=request.context, now=now, permit_id=permit.id,
+                known=judgement.cameo,
             )  # fmt: skip
         else:
             record_refusal(connection, store, request, asked, decision, now)
@@ -269,14 +269,11 @@ def still_valid(store: ConsentStore, permit: RenderPermit, now: datetime) -> Non
         raise refusal
 
 
-def _issue(
-    connection: Connection, store: ConsentStore, request: RenderRequest, decision: Decision, now: datetime
-) -> RenderPermit:
-    assert decision.allowed
-    assert decision.grant_id is not None
-    cameo = find_cameo(connection, store, request.cameo_id)
-    (grant,) = find_grants(connection, store, grant_id=decision.grant_id)
+def _issue(store: ConsentStore, request: RenderRequest, judgement: Judgement, now: datetime) -> RenderPermit:
+    cameo, grant = judgement.cameo, judgement.grant
+    assert judgement.decision.allowed
     assert cameo is not None
+    assert grant is not None
     permit = RenderPermit(
         _SEAL,
         id=f"per_{secrets.token_hex(8)}",
