@@ -15,15 +15,21 @@ from rich.logging import RichHandler
 
 from portrait_anim import __version__
 from portrait_anim.cli import (
+    account,
     animate,
+    cameo,
     consent,
     demo,
+    denylist,
     doctor,
     evaluate,
+    grant,
+    inbox,
     ledger,
     motion,
     quickstart,
     scene,
+    serve_consent,
     train,
     verify,
     weights,
@@ -40,8 +46,15 @@ app = GuardedTyper(
     pretty_exceptions_enable=False,
 )
 animate.register(app)
-app.add_typer(consent.app, name="cameo")
+app.add_typer(cameo.app, name="cameo")
+app.add_typer(grant.app, name="grant")
+app.add_typer(inbox.app, name="inbox")
+app.add_typer(inbox.render, name="render")
+app.add_typer(denylist.app, name="denylist")
+app.add_typer(account.app, name="account")
+app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
+serve_consent.register(app)
 verify.register(app)
 app.add_typer(scene.app, name="scene")
 app.add_typer(motion.app, name="motion")

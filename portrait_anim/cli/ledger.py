@@ -8,7 +8,7 @@ import typer
 
 from portrait_anim.cli.console import emit, say, show_table
 from portrait_anim.cli.guard import GuardedTyper
-from portrait_anim.cli.options import Home, Json
+from portrait_anim.cli.options import Home, Json, now_utc
 
 app = GuardedTyper(help="Check and show the record of everything the consent gate did.", no_args_is_help=True)
 
@@ -23,6 +23,18 @@ def verify_ledger(home: Home, as_json: Json = False) -> None:
         count = Ledger(store).verify()
     emit({"ok": True, "rows": count}, as_json=as_json)
     say(f"The ledger holds: {count} entries, none altered.", style="bold green")
+
+
+@app.command("checkpoint")
+def checkpoint(home: Home, as_json: Json = False) -> None:
+    """Sign the present state, so that older entries cannot be changed unseen even with the newest ones replaced."""
+    from portrait_anim.consent.maintenance import seal_ledger
+    from portrait_anim.consent.store import open_store
+
+    with open_store(home) as store:
+        seq = seal_ledger(store, now_utc())
+    emit({"sealed_up_to": seq}, as_json=as_json)
+    say(f"The ledger is sealed up to entry {seq}." if seq else "The ledger is empty.", style="bold green")
 
 
 @app.command("show")

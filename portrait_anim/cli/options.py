@@ -115,6 +115,13 @@ def animation_options(*, profile: str = "lite", **choices: Any) -> AnimationOpti
         return AnimationOptions(**given)
 
 
+def now_utc() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(timezone.utc)
+
+
+CameoId = Annotated[str, typer.Argument(metavar="CAMEO", help="Cameo id, such as cam_0123456789abcdef.")]
+GrantId = Annotated[str, typer.Argument(metavar="GRANT", help="Grant id, such as gra_0123456789abcdef.")]
 Home = Annotated[
     Path,
     typer.Option(

@@ -7,7 +7,7 @@ chain, ids, times and limits, and the digests of videos, so that a stolen copy o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -31,7 +31,7 @@ from portrait_anim.consent.store import ConsentStore
 def erase_traces(connection: Connection, store: ConsentStore, cameo: Cameo, now: datetime) -> dict[str, object]:
     """Erase what the store holds about a person beside the cameo's own row, inside the deletion's transaction.
 
-    The encrypted video files become unreadable with their keys here; `retention.remove_orphans` removes the files.
+    Encrypted video files become unreadable with their keys here; `retention.erase_due_videos` then deletes the files.
 
     Args:
         connection: Connection from `store.write()`.
@@ -43,7 +43,7 @@ def erase_traces(connection: Connection, store: ConsentStore, cameo: Cameo, now:
         What was erased, for the ledger: numbers and digests, nothing personal.
     """
     challenges = list(challenges_of(connection, store, cameo.id))
-    videos = [video for one in challenges for video in find_challenge_videos(connection, store, challenge_id=one.id)]
+    videos = videos_of(connection, store, challenges)
     for challenge in challenges:
         put_challenge(connection, store, replace(challenge, name="", portrait_digest="", purpose=""), new=False)
     for video in videos:
@@ -79,6 +79,12 @@ def challenges_of(connection: Connection, store: ConsentStore, cameo_id: str) ->
         yield challenge
 
 
+def videos_of(connection: Connection, store: ConsentStore, challenges: Iterable[Challenge]) -> list[ChallengeVideo]:
+    """Return what is known of the videos that answered some challenges."""
+    return [video for one in challenges for video in find_challenge_videos(connection, store, challenge_id=one.id)]
+
+
 def emptied(video: ChallengeVideo, now: datetime) -> ChallengeVideo:
-    """Return a challenge video without anything but its digest: what is left after erasure."""
-    return replace(video, fingerprint=None, stored_file="", file_key=None, erased_at=video.erased_at or now)
+    """Return a challenge video of which only the digest can be used; a file that is left is due to be deleted now."""
+    erased_at = video.erased_at if video.stored_file else video.erased_at or now
+    return replace(video, fingerprint=None, file_key=None, erase_after=now, erased_at=erased_at)

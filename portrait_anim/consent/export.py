@@ -15,14 +15,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from portrait_anim.consent.erasure import challenges_of
+from portrait_anim.consent.erasure import challenges_of, videos_of
 from portrait_anim.consent.ledger import Ledger, append_row
 from portrait_anim.consent.notify import get_contact
 from portrait_anim.consent.records import Cameo, utc
 from portrait_anim.consent.rows import find_cameo, find_grants
+from portrait_anim.consent.sealed_files import open_sealed_file
 from portrait_anim.consent.service_rows import (
     find_accounts,
-    find_challenge_videos,
     find_uses,
     find_withdrawals,
 )
@@ -35,6 +35,7 @@ _README: Final = """This archive holds what this installation keeps about you.
 
 cameo.json        your cameo: name, times, status, the numbers that describe your face
 challenges.json   the challenge you answered, and what is kept of the video
+videos/           the video itself, while it is kept; named like its entry in challenges.json
 grants.json       whom you allowed what
 uses.json         every use and every refused attempt, by whom, when, for what
 thumbnails/       small pictures of finished uses, named like the entries of uses.json
@@ -76,6 +77,10 @@ def export_cameo(store: ConsentStore, cameo_id: str, output: Path, *, now: datet
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in _members(store, cameo, now):
                 archive.writestr(member, content)
+            for member, chunks in _videos(store, cameo):
+                with archive.open(member, "w", force_zip64=True) as target:
+                    for chunk in chunks:
+                        target.write(chunk)
         os.replace(name, output)
     except OSError as error:
         raise ConsentError(f"expected a file that can be written, got {error} for {output}") from error
@@ -90,8 +95,7 @@ def _members(store: ConsentStore, cameo: Cameo, now: datetime) -> Iterator[tuple
     """Yield the files of the archive, each with its content."""
     with store.read() as connection:
         challenges = list(challenges_of(connection, store, cameo.id))
-        answered = (find_challenge_videos(connection, store, challenge_id=one.id) for one in challenges)
-        videos = [video for found in answered for video in found]
+        videos = videos_of(connection, store, challenges)
         grants = find_grants(connection, store, cameo_id=cameo.id)
         uses = find_uses(connection, store, cameo_id=cameo.id)
         withdrawals = find_withdrawals(connection, store, cameo_id=cameo.id)
@@ -109,6 +113,15 @@ def _members(store: ConsentStore, cameo: Cameo, now: datetime) -> Iterator[tuple
     yield "contact.json", _json(get_contact(store, cameo.id))
     yield "account.json", _json([{**asdict(account), "token_digest": "(not exported)"} for account in accounts])
     yield "ledger.json", _json(list(Ledger(store).rows(cameo_id=cameo.id)))
+
+
+def _videos(store: ConsentStore, cameo: Cameo) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield the challenge videos that are still kept, each with its content in pieces."""
+    with store.read() as connection:
+        videos = videos_of(connection, store, challenges_of(connection, store, cameo.id))
+    for video in videos:
+        if video.stored_file and video.file_key is not None:
+            yield f"videos/{video.id}", open_sealed_file(store.home / video.stored_file, video.file_key)
 
 
 def _picture_name(use_id: str, picture: bytes | None) -> str | None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timezone
+from functools import partial
 
+import anyio
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portrait_anim import __version__
+from portrait_anim.consent.maintenance import maintain
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.errors import ConsentError
 from portrait_anim.service import enrol, failures, grantee, operator, owner, public, worker
 from portrait_anim.service.context import Service, ServiceSettings, address_of
+from portrait_anim.service.enrolling import sweep
 from portrait_anim.service.failures import answer
 from portrait_anim.service.headers import SecurityHeaders
 from portrait_anim.service.limits import BodyLimit, RateLimiter
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -25,6 +35,7 @@ def create_app(
     settings: ServiceSettings | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     monotonic: Callable[[], float] = time.monotonic,
+    maintain_every_s: float | None = None,
 ) -> FastAPI:
     """Build the service for one store.
 
@@ -33,6 +44,7 @@ def create_app(
         settings: How the service behaves.
         clock: Current time, timezone-aware.
         monotonic: Time that never goes back, for rate limits [s].
+        maintain_every_s: Do a deployment's regular work this often while serving [s]; `None` leaves it to others.
 
     Returns:
         The application; its routes are `app.routes`.
@@ -53,6 +65,7 @@ def create_app(
         version=__version__,
         docs_url=None,  # the interactive pages load scripts from elsewhere
         redoc_url=None,
+        lifespan=partial(_lifespan, service=service, every_s=maintain_every_s),
     )
     app.state.service = service
     for room in (public, enrol, owner, grantee, operator, worker):
@@ -62,6 +75,27 @@ def create_app(
     app.add_middleware(BodyLimit, limit_of=settings.body_limit)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI, *, service: Service, every_s: float | None) -> AsyncIterator[None]:
+    """Do the regular work beside serving, for as long as the service runs."""
+    async with anyio.create_task_group() as tasks:
+        if every_s is not None:
+            tasks.start_soon(_keep_maintained, service, every_s)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _keep_maintained(service: Service, every_s: float) -> None:
+    while True:
+        try:
+            await anyio.to_thread.run_sync(maintain, service.store, service.now())
+            await anyio.to_thread.run_sync(sweep, service, service.now())
+        except (ConsentError, OSError) as error:
+            # Requests fail closed on their own; the work is tried again.
+            logger.error("maintenance failed: %s: %s", type(error).__name__, error)
+        await anyio.sleep(every_s)
 
 
 class _AddressLimit:

@@ -136,8 +136,9 @@ def _challenge(service: Service, link: str, found: EnrolmentLink, challenge: Cha
     return page(
         "challenge.html", link=link, challenge_id=challenge.id, steps=enrolling.instructions(challenge),
         code=challenge.code, code_required=challenge.code_policy == "required",
-        dot_path=enrolling.dot_corners(challenge), has_dot=bool(challenge.dot_path), expires_iso=challenge.expires.isoformat(),
-        expires_text=f"{challenge.expires:%H:%M}", max_video_mb=service.settings.max_video_mb,
+        dot_path=enrolling.dot_corners(challenge), has_dot=bool(challenge.dot_path),
+        expires_iso=challenge.expires.isoformat(), expires_text=f"{challenge.expires:%H:%M}",
+        max_video_mb=service.settings.max_video_mb,
         form_token=form_token(service.store, "answer", f"{found.digest} {challenge.id}", service.now()),
     )  # fmt: skip
 

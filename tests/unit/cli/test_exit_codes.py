@@ -21,6 +21,7 @@ CASES = [
     (errors.ConsentDenied("expected a", reason="revoked", grant_id="gra_1"), 3),
     (errors.LivenessFailed("expected a", failures=["no"]), 3),
     (errors.LedgerTampered("expected a", row=3), 4),
+    (errors.DeliveryFailed("expected a"), 3),
     (errors.ProvenanceError("expected a"), 4),
     (errors.SigningError("expected a"), 4),
     (errors.WatermarkNotFound("expected a"), 4),

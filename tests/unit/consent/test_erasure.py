@@ -4,6 +4,7 @@ import os
 import sqlite3
 import zipfile
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from PIL import Image
@@ -13,11 +14,14 @@ from portrait_anim.consent.export import export_cameo
 from portrait_anim.consent.grants import list_grants
 from portrait_anim.consent.inbox import add_thumbnail, list_uses
 from portrait_anim.consent.ledger import Ledger, append_row, verify
-from portrait_anim.consent.notify import Contact, set_contact
+from portrait_anim.consent.maintenance import maintain
+from portrait_anim.consent.notify import Contact, deliver_due, set_contact
 from portrait_anim.consent.permit import authorise
 from portrait_anim.consent.records import Cameo
 from portrait_anim.consent.registry import delete_cameo
+from portrait_anim.consent.retention import RetentionReport, erase_due
 from portrait_anim.consent.rows import find_challenge, put_cameo, put_challenge
+from portrait_anim.consent.sealed_files import seal_file
 from portrait_anim.consent.service_records import ChallengeVideo
 from portrait_anim.consent.service_rows import find_challenge_videos, put_challenge_video
 from portrait_anim.consent.withdrawal import withdraw
@@ -38,7 +42,7 @@ def ada(store, challenge, someone, digest, now, ask):
     )  # fmt: skip
     video = ChallengeVideo(
         id="vid_1", challenge_id=answered.id, sha256="cd" * 32, fingerprint=b"fingerprintzyx", stored_file="",
-        received=now, erase_after=now,
+        received=now, erase_after=now + timedelta(days=30),
     )  # fmt: skip
     with store.write() as connection:
         put_challenge(connection, store, answered)
@@ -151,6 +155,78 @@ def test_an_export_of_one_person_holds_nothing_of_another(store, ada, used, some
     with zipfile.ZipFile(export_cameo(store, ada[0].id, tmp_path / "ada.zip", now=now)) as archive:
         for name in archive.namelist():
             assert other.id not in archive.read(name).decode("latin-1")
+
+
+@pytest.fixture
+def kept(store, ada, tmp_path):
+    """The encrypted copy of Ada's challenge video."""
+    folder = store.home / "challenge_videos"
+    folder.mkdir()
+    key = seal_file([b"moving picturezyx"], folder / "one.sealed")
+    with store.write() as connection:
+        (video,) = find_challenge_videos(connection, store, challenge_id="cha_0")
+        due = video.received + timedelta(days=30)
+        video = replace(video, stored_file="challenge_videos/one.sealed", file_key=key, erase_after=due)
+        put_challenge_video(connection, store, video, new=False)
+    return folder / "one.sealed"
+
+
+def test_the_export_holds_the_video_while_it_is_kept(store, ada, kept, tmp_path, now):
+    with zipfile.ZipFile(export_cameo(store, ada[0].id, tmp_path / "ada.zip", now=now)) as archive:
+        assert archive.read("videos/vid_1") == b"moving picturezyx"
+
+
+def test_a_deletion_erases_the_video_too(store, ada, kept, now):
+    delete_cameo(store, ada[0].id, now=now)
+    assert not kept.exists()
+
+
+def test_a_deletion_that_dies_before_the_file_is_gone_leaves_nobody_a_key(store, ada, kept, now, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("portrait_anim.consent.retention.erase_file", lambda _: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            delete_cameo(store, ada[0].id, now=now)
+    assert kept.exists()
+    with store.read() as connection:
+        (video,) = find_challenge_videos(connection, store, challenge_id="cha_0")
+    assert (video.file_key, video.fingerprint) == (None, None)
+    assert erase_due(store, now).videos == 1
+    assert not kept.exists()
+
+
+def test_videos_are_erased_after_their_time_and_recognised_still(store, ada, kept, now):
+    assert erase_due(store, now + timedelta(days=30) - timedelta(seconds=1)) == RetentionReport()
+    assert erase_due(store, now + timedelta(days=30)).videos == 1
+    assert not kept.exists()
+    with store.read() as connection:
+        (video,) = find_challenge_videos(connection, store, challenge_id="cha_0")
+    assert (video.file_key, video.stored_file, video.fingerprint) == (None, "", b"fingerprintzyx")
+    (row,) = Ledger(store).rows(kind="erased")
+    assert dict(row.payload) == {"by": "retention", "videos": ["cd" * 32]}
+    assert erase_due(store, now + timedelta(days=31)) == RetentionReport()
+
+
+def test_names_of_people_who_did_not_enrol_and_old_messages_go_after_a_month(store, ada, challenge, used, now):
+    forgotten = replace(challenge("smile"), id="cha_1", name="Somebody Else")
+    with store.write() as connection:
+        put_challenge(connection, store, forgotten)
+    deliver_due(store, now)
+    report = erase_due(store, now + timedelta(days=31))
+    assert (report.names, report.messages) == (1, 0)  # without a mail server the messages still wait
+    with store.read() as connection:
+        assert find_challenge(connection, store, "cha_1").name == ""
+        assert find_challenge(connection, store, "cha_0").name == NAME
+    for day in range(12):
+        deliver_due(store, now + timedelta(days=day))
+    assert erase_due(store, now + timedelta(days=90)).messages == 3
+
+
+def test_maintenance_does_it_all_and_seals_the_ledger(store, ada, kept, used, now):
+    done = maintain(store, now + timedelta(days=31))
+    assert (done.retention.videos, done.deliveries.retried) == (1, 3)
+    assert done.checkpoint == len(list(Ledger(store).rows()))
+    assert verify(store) == done.checkpoint
+    assert maintain(store, now + timedelta(days=31)).checkpoint == done.checkpoint
 
 
 def test_an_export_that_fails_leaves_no_file(store, ada, tmp_path, now):
