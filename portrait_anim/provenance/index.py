@@ -82,6 +82,22 @@ class PublishedFile:
     fingerprint: VideoFingerprint = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lookalike:
+    """A published file that looks like another.
+
+    Attributes:
+        file: The file.
+        similarity: How alike, `SAME_RENDER` to 1.
+        rival: How alike the best file of another render is, 0 to `similarity`: two renders of one portrait can look
+            much the same.
+    """
+
+    file: PublishedFile
+    similarity: float
+    rival: float
+
+
 class RenderIndex:
     """The index of one home folder.
 
@@ -132,30 +148,31 @@ class RenderIndex:
             return self._read(row)
         return None
 
-    def by_fingerprint(self, wanted: VideoFingerprint) -> tuple[PublishedFile, float] | None:
+    def by_fingerprint(self, wanted: VideoFingerprint) -> Lookalike | None:
         """Find the file that looks most like another.
 
         Args:
             wanted: Fingerprint of a file, perhaps a part, re-encoded, scaled or mirrored.
 
         Returns:
-            The file and its similarity, `SAME_RENDER` or more, or `None`.
+            The file and how alike it is, or `None` when nothing is alike by `SAME_RENDER` or more.
 
         Raises:
             ProvenanceError: If the index cannot be read.
         """
-        best: tuple[str, float] | None = None
-        for row in self._rows(select(_published.c.sha256, _published.c.fingerprint)):
+        scores: dict[str, tuple[float, str]] = {}  # the best file of every permit
+        columns = _published.c
+        for row in self._rows(select(columns.sha256, columns.permit_id, columns.fingerprint)):
             known = self._unpack(row.fingerprint)
             if not may_match(known, wanted):
                 continue
-            score = similarity(known, wanted)
-            if score >= SAME_RENDER and (best is None or score > best[1]):
-                best = (row.sha256, score)
-        if best is None:
+            scores[row.permit_id] = max(scores.get(row.permit_id, (0.0, "")), (similarity(known, wanted), row.sha256))
+        ranked = sorted(scores.values(), reverse=True)
+        if not ranked or ranked[0][0] < SAME_RENDER:
             return None
-        for row in self._rows(select(_published).where(_published.c.sha256 == best[0])):
-            return self._read(row), best[1]
+        for row in self._rows(select(_published).where(columns.sha256 == ranked[0][1])):
+            rival = ranked[1][0] if len(ranked) > 1 else 0.0
+            return Lookalike(file=self._read(row), similarity=ranked[0][0], rival=rival)
         return None
 
     def forget(self, cameo_id: str) -> int:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from portrait_anim.errors import MediaError
 from portrait_anim.provenance.definition import watermark_text
-from portrait_anim.provenance.fingerprint import fingerprint
+from portrait_anim.provenance.fingerprint import SAME_RENDER, fingerprint
 from portrait_anim.provenance.index import PublishedFile, RenderIndex
 from portrait_anim.provenance.watermark import read_file
 
@@ -115,11 +115,17 @@ def recover(path: Path, mark: Mark | None, home: Path) -> Recovery | None:
         alike = index.by_fingerprint(fingerprint(path))
     except MediaError:
         return None
-    return None if alike is None else _recovery(alike[0], "fingerprint", alike[1])
+    if alike is None:
+        return None
+    return _recovery(alike.file, "fingerprint", alike.similarity, doubtful=alike.rival >= SAME_RENDER)
 
 
-def _recovery(found: PublishedFile, by: Literal["watermark", "fingerprint"], score: float) -> Recovery:
+def _recovery(
+    found: PublishedFile, by: Literal["watermark", "fingerprint"], score: float, *, doubtful: bool = False
+) -> Recovery:
     how = "by its watermark" if by == "watermark" else f"by what it looks like, {100 * score:.0f} % alike"
+    if doubtful:
+        how += "; another render of the same portrait is nearly as alike"
     created = found.created.strftime("%Y-%m-%d %H:%M UTC")
     return Recovery(
         by=by,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def test_found_by_mark_and_by_looks(tmp_path: Path) -> None:
     part = VideoFingerprint(times_s=looks(4).times_s[:9:4], hashes=looks(4).hashes[3:12:4])
     alike = index.by_fingerprint(part)
     assert alike is not None
-    assert alike[0].sha256 == f"{4:064x}"
-    assert alike[1] > 0.99
+    assert alike.file.sha256 == f"{4:064x}"
+    assert alike.similarity > 0.99
+    assert alike.rival < 0.5
     assert index.by_fingerprint(looks(77)) is None
     if sys.platform != "win32":
         assert stat.S_IMODE((tmp_path / "home" / INDEX_FILE).stat().st_mode) == 0o600
@@ -73,6 +75,19 @@ def test_the_first_of_one_mark_and_adding_twice(tmp_path: Path) -> None:
     assert found.sha256 == f"{1:064x}"
     index.add(published(9, watermark=None))
     assert index.by_watermark(0) is None
+
+
+def test_a_second_render_that_looks_the_same_is_a_rival_and_a_second_file_of_one_render_is_not(tmp_path: Path) -> None:
+    index = RenderIndex(tmp_path)
+    index.add(published(1))
+    index.add(replace(published(1), sha256="a" * 64))
+    alike = index.by_fingerprint(looks(1))
+    assert alike is not None
+    assert alike.rival == 0
+    index.add(replace(published(1), sha256="b" * 64, permit_id="per_other"))
+    alike = index.by_fingerprint(looks(1))
+    assert alike is not None
+    assert alike.rival > 0.99
 
 
 def test_forgetting_leaves_no_trace(tmp_path: Path) -> None:

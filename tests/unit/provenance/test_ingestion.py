@@ -30,7 +30,8 @@ def nobody(_: str) -> str | None:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "small.png"
-    write_image(path, np.ascontiguousarray(read_image(PORTRAIT)[::12, ::12]))  # too small to be searched for a watermark
+    # Too small to be searched for a watermark, which would take its time.
+    write_image(path, np.ascontiguousarray(read_image(PORTRAIT)[::12, ::12]))
     return path
 
 
