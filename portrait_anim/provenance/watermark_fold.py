@@ -8,7 +8,6 @@ from typing import Final
 import cv2
 import numpy as np
 import scipy.fft
-from scipy.special import log_ndtr
 
 from portrait_anim.provenance import watermark_code, watermark_pattern
 from portrait_anim.provenance.watermark_pattern import NUM_CARRIERS, NUM_PILOTS, TILE_PX, Complex64Array
@@ -42,12 +41,13 @@ class Message:
     half_turn: bool
 
 
-def fold(residual: Float32Array, geometry: Geometry) -> Float32Array:
+def fold(residual: Float32Array, geometry: Geometry, *, fine: bool = True) -> Float32Array:
     """Undo the geometry and add up all tiles.
 
     Args:
         residual: `(H, W)` float32.
         geometry: How the picture lies over the pattern.
+        fine: Whether to interpolate well rather than fast.
 
     Returns:
         `(TILE_PX, TILE_PX)` float32 sum.
@@ -64,7 +64,10 @@ def fold(residual: Float32Array, geometry: Geometry) -> Float32Array:
     tiles = np.ceil((mapped.max(axis=0) + 1 - low) / TILE_PX).astype(int).clip(1, _LARGEST_TILES)
     shift = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]])
     flat = cv2.warpPerspective(
-        residual, shift @ matrix, (int(tiles[0]) * TILE_PX, int(tiles[1]) * TILE_PX), flags=cv2.INTER_CUBIC
+        residual,
+        shift @ matrix,
+        (int(tiles[0]) * TILE_PX, int(tiles[1]) * TILE_PX),
+        flags=cv2.INTER_CUBIC if fine else cv2.INTER_LINEAR,
     )
     folded: Float32Array = flat.reshape(tiles[1], TILE_PX, tiles[0], TILE_PX).sum(axis=(0, 2))
     return folded
@@ -98,7 +101,8 @@ def find_message(folded: Float32Array, *, tries: int, least_z: float) -> tuple[M
         soft = watermark_pattern.soft_bits(aligned[NUM_PILOTS:], _trust(aligned[:NUM_PILOTS].real))
         render_id = watermark_code.decode(soft)
         if render_id is not None:
-            chance = float(log_ndtr(-z)) / np.log(10) + np.log10(_NUM_POSITIONS)
+            # Hoeffding's bound for a sum of cosines of random phases.
+            chance = -z * z / 2 / np.log(10) + np.log10(_NUM_POSITIONS)
             message = Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side))
             return message, positions[0][0], done
     return None, positions[0][0], done
@@ -114,7 +118,7 @@ def pilot_z(residual: Float32Array, geometry: Geometry) -> tuple[float, bool]:
     Returns:
         The agreement [standard deviations], and whether it is that of the mirrored picture.
     """
-    spectrum = scipy.fft.fft2(fold(residual, geometry))
+    spectrum = scipy.fft.fft2(fold(residual, geometry, fine=False))
     best = []
     for mirrored in (False, True):
         if mirrored:
@@ -192,13 +196,18 @@ def _positions(received: Complex64Array, weights: Float32Array, count: int) -> l
 
 
 def _surface(received: Complex64Array, weights: Float32Array, fineness: int) -> Float32Array:
-    """Agreement of the pilots for all positions, `fineness` to the pattern pixel [standard deviations]."""
+    """Agreement of the pilots for all positions, `fineness` to the pattern pixel.
+
+    The unit is the standard deviation of what the same magnitudes give with random phases, so that content which
+    happens to be strong at the pilots does not look like agreement.
+    """
     size = TILE_PX * fineness
     grid = np.zeros((size, size), dtype=np.complex64)
     waves = watermark_pattern.carriers()[:NUM_PILOTS]
-    weight = weights[:NUM_PILOTS]
-    grid[waves[:, 1], waves[:, 0]] = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) * weight
-    surface: Float32Array = scipy.fft.ifft2(grid).real * (size * size / np.sqrt(float((weight**2).sum()) / 2))
+    values = received[:NUM_PILOTS] * np.conj(watermark_pattern.phases()[:NUM_PILOTS]) * weights[:NUM_PILOTS]
+    grid[waves[:, 1], waves[:, 0]] = values
+    spread = float(np.sqrt((np.abs(values) ** 2).sum() / 2)) + 1e-12
+    surface: Float32Array = scipy.fft.ifft2(grid).real * (size * size / spread)
     return surface
 
 

@@ -23,8 +23,8 @@ from portrait_anim.provenance.watermark_sync import Geometry
 LOG10_FALSE_POSITIVE: Final = -6.0  # a reading that chance explains more often than this is not given
 
 _TRIES: Final = 2  # positions decoded per geometry
-_LEAST_PILOT_Z: Final = 4.8
-_PROMISING_PILOT_Z: Final = 5.6  # worth a closer look at the geometry
+_LEAST_PILOT_Z: Final = 4.7
+_PROMISING_PILOT_Z: Final = 5.1  # worth a closer look at the geometry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -85,7 +85,7 @@ def block_spectra(residual: Float32Array, block_px: int) -> Spectra:
     rows, columns = _offsets(height, block_px), _offsets(width, block_px)
     block_height, block_width = min(height, block_px), min(width, block_px)
     window = np.outer(_window(block_height), _window(block_width))
-    size = 2 * block_px
+    size = int(2 * scipy.fft.next_fast_len(max(block_height, block_width), real=True))
     power, centres = [], []
     for top in rows:
         for left in columns:
