@@ -15,6 +15,8 @@ from portrait_anim.provenance.containers import JUMBF_UUID_TAIL, read_store
 _LABELLED: Final = 0x03
 _SALTED: Final = 0x13
 _MANIFEST_PARTS: Final = {b"c2as": b"c2pa.assertions", b"c2cl": b"c2pa.claim.v2", b"c2cs": b"c2pa.signature"}
+_TIME_STAMPS: Final = (b"sigTst", b"sigTst2")
+_DEEPEST: Final = 8
 
 
 def envelope_problem(path: Path) -> str | None:
@@ -86,7 +88,10 @@ def _check_store(data: bytes) -> None:
 
 
 def _check_signature_padding(data: bytes) -> None:
-    """Padding beside a COSE signature must be zeros: tag 18, [protected, {"pad": zeros}, nil, signature]."""
+    """Padding beside a COSE signature must be zeros: tag 18, [protected, {"pad": zeros}, nil, signature].
+
+    A time stamp, which the operator may have asked for, is signed by its server and is passed over.
+    """
     if data[:2] != b"\xd2\x84":
         raise ValueError("the signature's form is unusual")
     _, length, position = _cbor_head(data, 2)
@@ -96,13 +101,31 @@ def _check_signature_padding(data: bytes) -> None:
     for _ in range(entries):
         _, length, position = _cbor_head(data, position)
         key = data[position : position + length]
-        _, length, position = _cbor_head(data, position + length)
+        position += length
+        if key in _TIME_STAMPS:
+            position = _after_item(data, position)
+            continue
+        _, length, position = _cbor_head(data, position)
         if not key.startswith(b"pad") or any(data[position : position + length]):
             raise ValueError("the space beside the signature is not empty")
         position += length
     _, length, end = _cbor_head(data, position + 1)
     if data[position : position + 1] != b"\xf6" or end + length != len(data):
         raise ValueError("something is hidden beside the signature")
+
+
+def _after_item(data: bytes, position: int, depth: int = 0) -> int:
+    """Position after one CBOR item of any kind but floats and tags."""
+    major, argument, position = _cbor_head(data, position)
+    if major in (2, 3):
+        return position + argument
+    if major in (4, 5) and depth < _DEEPEST:
+        for _ in range(min(argument * (major - 3), len(data))):
+            position = _after_item(data, position, depth + 1)
+        return position
+    if major in (0, 1):
+        return position
+    raise ValueError("the time stamp's form is unusual")
 
 
 def _cbor_head(data: bytes, position: int) -> tuple[int, int, int]:

@@ -261,3 +261,60 @@ def test_damaged_authority_is_a_typed_error(signed: Signed, home: Path, tmp_path
     (damaged / "keys" / "c2pa-authority.pem").write_text("not a key")
     with pytest.raises(SigningError, match="backup"):
         verify(signed("png"), home=damaged)
+
+
+@pytest.fixture(scope="module")
+def hostile(signed: Signed) -> list[bytes]:
+    """Real containers, and beginnings that claim to be larger than they are."""
+    return [
+        *(signed(ending).read_bytes() for ending in ENDINGS),
+        b"%PDF-1.7\n" + signed("jpg").read_bytes(),
+        signed("png").read_bytes() + signed("mp4").read_bytes(),
+        b"RIFF\xff\xff\xff\xffWEBPVP8X\xff\xff\xff\xff",
+        b"\0\0\0\1ftypisom" + b"\xff" * 8 + bytes(64),
+        b"\x1aE\xdf\xa3" + b"\xff" * 64,
+        b"GIF89a\xff\xff\xff\xff" + bytes(64),
+        b"\x89PNG\r\n\x1a\n" + b"\xff\xff\xff\xffIHDR" + b"\x7f" * 64,
+    ]
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    which=st.integers(0, 10),
+    edits=st.lists(
+        st.tuples(
+            st.floats(0, 0.999),
+            st.sampled_from([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\0\0\0\1", b"\x80"]),
+            st.booleans(),
+        ),
+        max_size=6,
+    ),
+    cut=st.floats(0.02, 1.0),
+    ending=st.sampled_from(["mp4", "png", "jpg", "webp", "webm", "", "txt"]),
+)
+def test_hostile_containers_never_crash_the_search_for_marks(
+    which: int,
+    edits: list[tuple[float, bytes, bool]],
+    cut: float,
+    ending: str,
+    hostile: list[bytes],
+    tmp_path: Path,
+    home: Path,
+) -> None:
+    data = bytearray(hostile[which])
+    for place, patch, inserted in edits:
+        start = int(place * min(len(data), 2000))
+        data[start : start if inserted else start + len(patch)] = patch
+    path = tmp_path / f"hostile.{ending}"
+    path.write_bytes(data[: max(1, int(cut * len(data)))])
+    report = verify(path, home=home, mark_budget_s=0.05)
+    assert report.findings
+    assert all(finding.isprintable() for finding in report.findings)
+
+
+def test_search_for_marks_in_what_is_no_picture(tmp_path: Path, home: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello")
+    report = verify(path, home=home, mark_budget_s=1)
+    assert (report.state, report.mark, report.recovery, report.only_mark) == ("unsigned", None, None, False)
+    assert any("No picture or video" in finding for finding in report.findings)
