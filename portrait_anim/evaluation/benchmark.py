@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from portrait_anim.face.track import track
 from portrait_anim.inputs import DrivingSource, read_portrait
-from portrait_anim.models.lite.warp import HeadMotion
+from portrait_anim.pipelines.motion import TargetMotion
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.studio import load_pipeline
 
@@ -69,19 +70,20 @@ def measure(portrait: Path, clip: Path, batch: int = 4) -> list[tuple[str, float
         rows.append(("motion encoder", gflop(encode), seconds(encode)))
         refer = lambda: pipeline.reference_encoder(prepared.low)  # noqa: E731
         rows.append(("reference encoder (once per portrait)", gflop(refer), seconds(refer)))
-        latent = torch.from_numpy(prepared.still.latent).expand(batch, -1, -1)
-        anchor = torch.from_numpy(prepared.still.anchor).expand(batch, 2)
-        head = HeadMotion(torch.eye(3).expand(batch, 3, 3), anchor, anchor, torch.ones(batch))
-        features = prepared.features.expand(batch)
-        geometry = prepared.geometry.expand(batch)
-        warp = lambda: pipeline.warp_field(features, geometry, latent, latent, head)  # noqa: E731
-        rows.append(("warp field", gflop(warp) / batch, seconds(warp) / batch))
-        field = warp()
-        tokens = torch.stack([latent, latent], 1)
+        still = prepared.still
+        target = TargetMotion(
+            latent=np.repeat(still.latent[None], batch, 0),
+            rotation=np.repeat(np.eye(3, dtype=np.float32)[None], batch, 0),
+            anchor=np.repeat(still.anchor[None], batch, 0),
+            scale=np.ones(batch, np.float32),
+        )
+        warp = lambda: pipeline.warp(prepared, target, slice(0, batch))  # noqa: E731
+        rows.append(("warp field and eyes", gflop(warp) / batch, seconds(warp) / batch))
+        warped = warp()
         noise = torch.zeros(1, 3, 256, 256)
         for steps in (1, 2, 4):
             options = AnimationOptions(num_steps=steps)
-            denoise = lambda: pipeline.denoise(prepared, features, field, tokens, noise, options)  # noqa: B023, E731
+            denoise = lambda: pipeline.denoise(prepared, warped, noise, options)  # noqa: B023, E731
             rows.append((f"denoiser, {steps} steps", gflop(denoise) / batch, seconds(denoise) / batch))
     return rows
 

@@ -220,7 +220,7 @@ def _render(
     warped = pipeline.warp(prepared, target, slice(1, 2))
     generator = torch.Generator("cpu").manual_seed(options.seed)
     noise = torch.randn(1, 3, options.size_px, options.size_px, generator=generator).to(pipeline.device)
-    full, _ = pipeline.denoise(prepared, warped, noise, options)
+    full = pipeline.denoise(prepared, warped, noise, options)
     shown = (show(prepared.low, warped.field), full)
     pictures = [from_tensor((warped.eyes.over(x).clamp(-1, 1) + 1) / 2)[0] for x in shown]
     flow = enlarge(warped.field.flow, options.size_px)[0].permute(1, 2, 0).cpu().numpy()

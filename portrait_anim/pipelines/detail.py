@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from portrait_anim.models.lite.composite import warp
 from portrait_anim.models.lite.warp import LiteWarpOutput
 
+_SAME = 0.12  # mean difference of colour, in [-1, 1], over which detail of the portrait fades
 
-def add_detail(low: torch.Tensor, mask: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) -> torch.Tensor:
-    """Carry the portrait's own fine detail to where it is still visible.
+
+def add_detail(low: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) -> torch.Tensor:
+    """Carry the portrait's own fine detail to where the frame still shows the portrait.
+
+    Where the frame looks like the moved portrait it gets all of its detail; where something else was painted, none.
 
     Args:
-        low: Generated frames `(B, 3, 256, 256)`.
-        mask: Paint mask `(B, 1, 256, 256)`.
+        low: Generated frames `(B, 3, 256, 256)` in [-1, 1].
         field: Warp of the frames.
         sharp: Portrait crop at output size `(1, 3, S, S)`.
 
@@ -25,14 +28,13 @@ def add_detail(low: torch.Tensor, mask: torch.Tensor, field: LiteWarpOutput, sha
         Frames `(B, 3, S, S)`.
     """
     size = (sharp.shape[-1], sharp.shape[-1])
-    batch = len(low)
     fine_flow = F.interpolate(field.flow, size=size, mode="bicubic", align_corners=False)
-    moved = warp(sharp.expand(batch, -1, -1, -1), fine_flow)
+    moved = warp(sharp.expand(len(low), -1, -1, -1), fine_flow)
     blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
     detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
-    interior = F.interpolate(field.interior[:, 3:], size=mask.shape[-2:], mode="bilinear", align_corners=False)
-    bare = F.interpolate(field.bare, size=mask.shape[-2:], mode="bilinear", align_corners=False)
-    keep = F.interpolate(
-        (1 - mask) * (1 - interior) * (1 - bare), size=size, mode="bilinear", align_corners=False
-    )
+    unlike = F.avg_pool2d((low - blurred).abs().mean(1, keepdim=True), 5, 1, 2, count_include_pad=False)
+    keep = torch.exp(-((unlike / _SAME) ** 2))
+    for hidden in (field.interior[:, 3:], field.bare):
+        keep = keep * (1 - F.interpolate(hidden, size=low.shape[-2:], mode="bilinear", align_corners=False))
+    keep = F.interpolate(keep, size=size, mode="bilinear", align_corners=False)
     return F.interpolate(low, size=size, mode="bicubic", antialias=True, align_corners=False) + keep * detail

@@ -278,9 +278,9 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
     ) -> UInt8Array:
         """Frames `part` of the clip as crops `(B, S, S, 3)` uint8."""
         warped = self.warp(prepared, target, part)
-        out, mask = self.denoise(prepared, warped, noise, options)
+        out = self.denoise(prepared, warped, noise, options)
         if options.size_px != NETWORK_SIDE:
-            out = add_detail(out, mask, warped.field, prepared.sharp)
+            out = add_detail(out, warped.field, prepared.sharp)
         out = warped.eyes_at(prepared, self.warp_field.field, options.size_px).over(out)
         return from_tensor((out.clamp(-1, 1) + 1) / 2)
 
@@ -320,7 +320,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
     @torch.inference_mode()
     def denoise(
         self, prepared: PreparedPortrait, warped: WarpedFrames, noise: torch.Tensor, options: AnimationOptions
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor:
         """Paint frames from their warps.
 
         Args:
@@ -330,7 +330,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             options: Number of steps.
 
         Returns:
-            Frames `(B, 3, 256, 256)` in [-1, 1] and paint masks `(B, 1, 256, 256)` in [0, 1].
+            Frames `(B, 3, 256, 256)` in [-1, 1].
         """
         field, eyes = warped.field, warped.eyes
         batch = len(warped.tokens)
@@ -341,18 +341,16 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         sigmas = np.linspace(1.0, 1.0 / options.num_steps, options.num_steps)
         self.scheduler.set_timesteps(sigmas=sigmas.tolist(), device=self.device)
         sample = F.pixel_unshuffle(noise.expand(batch, -1, -1, -1), 4)
-        logits = torch.zeros_like(sample[:, :16])
         for step, timestep in enumerate(self.scheduler.timesteps):
             time = self.scheduler.sigmas[step].to(sample).expand(batch)
             out = self.denoiser(
                 sample, time, reference, visibility, field.condition, warped.tokens, warped.features.context
             )
-            logits = out.mask_logits
             painted = keep_interior(F.pixel_shuffle(out.sample, 4), shown, field)
             clean = F.pixel_unshuffle(eyes.over(painted), 4)
             velocity = (sample - clean) / time[0]  # x-prediction to velocity
             sample = self.scheduler.step(velocity, timestep, sample, return_dict=False)[0]
-        return F.pixel_shuffle(sample, 4), torch.sigmoid(F.pixel_shuffle(logits, 4))
+        return F.pixel_shuffle(sample, 4)
 
 
 def _to_frame(out: LiteMotionOutput, transform: CropTransform) -> tuple[Float32Array, float]:
