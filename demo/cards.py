@@ -106,11 +106,12 @@ def _real_tab() -> dict[str, Any]:
     with gr.Tab("Add real", id="real"):
         gr.HTML(
             "<p>The person shown in step 1 proves to be here: a random sequence of movements, recorded now, by the "
-            "same face. Each sequence can be answered once, within ten minutes.</p>"
+            "same face. Each sequence is for this one portrait and can be answered once, within ten minutes.</p>"
         )
         with gr.Row():
             name = gr.Textbox(label="Name", max_length=100, scale=3, elem_id="real-name")
             issue = gr.Button("Issue a challenge", scale=1, min_width=170, elem_id="issue")
+        adult = gr.Checkbox(label="I am this person, and I am of age (18 or older).", value=False, elem_id="adult")
         steps = gr.HTML(elem_id="challenge")
         # Shown and hidden as a whole: an update of the widget itself would undo the line about `preprocess`.
         with gr.Column(visible=False) as recorder:
@@ -127,6 +128,7 @@ def _real_tab() -> dict[str, Any]:
         results = gr.HTML(elem_id="challenge-results")
     return {
         "real_name": name,
+        "adult": adult,
         "issue": issue,
         "steps": steps,
         "recorder": recorder,

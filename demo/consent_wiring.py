@@ -40,9 +40,10 @@ def connect_consent(page: Any, handlers: Handlers, portrait: InputWidgets, card:
     )
     card.issue.click(
         plainly(events.issue),
-        card.real_name,
+        [card.real_name, *picture, card.adult],
         [card.challenge, card.steps, card.challenge_video, card.recorder, card.results],
-        **QUIET,
+        show_progress_on=card.steps,
+        **FACE_LANE,
     )
     card.verify.click(
         plainly(events.verify),
@@ -78,9 +79,9 @@ class _ConsentEvents:
         gr.Info(f"Enrolled {cameo.name}. Nothing is allowed yet: grant a permission.")
         return self.cameo_list(cameo), gr.update(selected="enrolled")
 
-    def issue(self, name: str) -> tuple[Any, ...]:
+    def issue(self, name: str, path: str | None, face: str | None, adult: bool) -> tuple[Any, ...]:
         """Show a new challenge and open the recorder."""
-        challenge = self._handlers.challenge(name)
+        challenge = self._handlers.challenge(name, path, face, adult=adult)
         return challenge, wording.challenge_text(challenge), None, gr.update(visible=True), ""
 
     def verify(

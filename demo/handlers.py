@@ -12,13 +12,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
-from portrait_anim.consent.challenges import issue_challenge
 from portrait_anim.consent.grants import grant, list_grants, revoke
 from portrait_anim.consent.ledger import usage
 from portrait_anim.consent.records import Cameo, Challenge, Grant, Usage
 from portrait_anim.consent.registry import get_cameo, list_cameos
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.enrolment import enroll_fictional_from_file, enroll_from_files
+from portrait_anim.enrolment import enroll_fictional_from_file, enroll_from_files, issue_challenge_for
 from portrait_anim.errors import Cancelled, InputError
 from portrait_anim.types import Progress, ProgressCallback
 from portrait_anim_demo.looking import Look, look_at_clip, look_at_portrait
@@ -87,14 +86,31 @@ class Handlers:
                 store, portrait=picture, name=name, statement=statement, now=self._clock(), face=face
             )
 
-    def challenge(self, name: str) -> Challenge:
-        """Issue a challenge to a living person.
+    def challenge(self, name: str, portrait: str | None, face: str | None = None, *, adult: bool = False) -> Challenge:
+        """Issue a challenge to a living person, good for one portrait.
+
+        Args:
+            name: Name of the person.
+            portrait: Photo of the person, which will be enrolled.
+            face: Which face on it.
+            adult: Whether the person declared to be of age.
 
         Raises:
-            InputError: If the name cannot be used.
+            InputError: If something is missing or cannot be used.
+            ConsentDenied: If the person did not declare to be of age.
         """
+        picture = _given(portrait, "a portrait of the person (step 1)")
         with plain_values(), self._store() as store:
-            return issue_challenge(store, name=name, now=self._clock(), random=self._random)
+            return issue_challenge_for(
+                store,
+                portrait=picture,
+                face=face,
+                name=name,
+                adult_declared=adult,
+                now=self._clock(),
+                random=self._random,
+                code_policy="off",  # the page records no sound
+            )
 
     def enrol_real(
         self,

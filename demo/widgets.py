@@ -29,6 +29,7 @@ class CameoWidgets:
     statement: Any
     enrol_fictional: Any
     real_name: Any
+    adult: Any
     issue: Any
     steps: Any
     recorder: Any

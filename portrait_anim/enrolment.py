@@ -5,32 +5,38 @@ The gate itself never opens a file and never sees a picture; this module is the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from random import Random
+from typing import TYPE_CHECKING, Literal
 
-from portrait_anim.consent import registry
-from portrait_anim.consent.records import Cameo, LivenessFrame
+from portrait_anim.consent import challenges, registry
+from portrait_anim.consent.challenges import NUM_ACTIONS
+from portrait_anim.consent.evidence import EnrolmentPolicy
+from portrait_anim.consent.kept_videos import forget_unrecorded, keep_video
+from portrait_anim.consent.records import Cameo, Challenge, CodePolicy
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.inputs import read_portrait
 from portrait_anim.media.image import pixel_digest
-from portrait_anim.media.reader import VideoReader
-from portrait_anim.types import FaceObservation, IdentityEmbedding, PathLike, Progress, ProgressCallback, UInt8Array
+from portrait_anim.observation import PassiveLiveness, Watched, check_sizes, gather_evidence, observe
+from portrait_anim.types import FaceObservation, IdentityEmbedding, PathLike, ProgressCallback, UInt8Array
 
 if TYPE_CHECKING:
-    from portrait_anim.face.detect import FaceDetector
     from portrait_anim.face.identity import IdentityEncoder
 
+__all__ = [
+    "Backend",
+    "MeasuredPortrait",
+    "enroll_fictional_from_file",
+    "enroll_from_files",
+    "find_portrait",
+    "issue_challenge_for",
+    "measure_portrait",
+    "observe",
+]
+
 Backend = Literal["auto", "dlib", "arcface"]
-
-SAMPLE_STEP_S: Final = 0.4
-"""Time between two measurements of who is in the video [s]; the gate tolerates gaps of up to 2 s."""
-
-# A second face counts when it is at least this large beside the tracked one; smaller ones are pictures on the wall.
-_BYSTANDER_SIZE: Final = 0.4
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredPortrait:
@@ -73,6 +79,54 @@ def measure_portrait(
     return _measure(image, load_identity_encoder(backend), face)
 
 
+def issue_challenge_for(
+    store: ConsentStore,
+    *,
+    portrait: PathLike,
+    name: str,
+    adult_declared: bool,
+    now: datetime,
+    face: str | None = None,
+    random: Random | None = None,
+    num_actions: int = NUM_ACTIONS,
+    code_policy: CodePolicy = "optional",
+    dot: bool = False,
+) -> Challenge:
+    """Issue a challenge for the person on a portrait.
+
+    Args:
+        store: The open consent store.
+        portrait: Picture that will be enrolled; the challenge is good for no other.
+        name: Name under which the cameo will be enrolled.
+        adult_declared: Whether the person declared to be of age.
+        now: Current time, timezone-aware.
+        face: Which face of the portrait, when there are several.
+        random: Source of randomness; the operating system's when `None`.
+        num_actions: How many actions, 5 to 9.
+        code_policy: Whether six spoken digits must be heard.
+        dot: Whether a dot to follow can be shown to the person.
+
+    Returns:
+        The challenge.
+
+    Raises:
+        InputError: If the portrait cannot be used.
+        ConsentDenied: If the person did not declare to be of age.
+        ValueError: If the name makes no sense.
+    """
+    return challenges.issue_challenge(
+        store,
+        name=name,
+        portrait_digest=find_portrait(portrait, face=face),
+        adult_declared=adult_declared,
+        now=now,
+        random=random,
+        num_actions=num_actions,
+        code_policy=code_policy,
+        dot=dot,
+    )
+
+
 def enroll_from_files(
     store: ConsentStore,
     *,
@@ -83,6 +137,8 @@ def enroll_from_files(
     face: str | None = None,
     mirrored: bool = False,
     backend: Backend = "auto",
+    policy: EnrolmentPolicy | None = None,
+    liveness: PassiveLiveness | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Cameo:
     """Enrol a living person from a portrait and the video that answers a challenge.
@@ -92,12 +148,14 @@ def enroll_from_files(
     Args:
         store: The open consent store.
         challenge_id: The challenge that the video answers.
-        portrait: Picture of the person.
+        portrait: Picture of the person, the one that the challenge was issued for.
         video: Recording of the person performing the challenge.
         now: When the video was handed in, timezone-aware.
         face: Which face of the portrait, when there are several.
         mirrored: Whether the camera saved a mirror image.
         backend: Face model for the identity.
+        policy: What the operator demands.
+        liveness: A passive liveness network, when one is installed.
         on_progress: Told about each frame, stage `"challenge"`.
 
     Returns:
@@ -105,24 +163,39 @@ def enroll_from_files(
 
     Raises:
         InputError: If a file cannot be used.
-        ConsentDenied: If the challenge is unknown, expired or answered already.
+        ConsentDenied: If the challenge is unknown, expired, answered already or for another portrait, or the person
+            is protected or enrolled under another name.
         LivenessFailed: If the video does not answer it.
     """
     from portrait_anim.face.identity import load_identity_encoder
 
-    registry.get_challenge(store, challenge_id, now)
+    portrait, video, policy = Path(portrait), Path(video), policy or EnrolmentPolicy()
+    challenge = registry.get_challenge(store, challenge_id, now)
+    check_sizes(portrait, video)
     encoder = load_identity_encoder(backend)
-    measured = _measure(read_portrait(Path(portrait), 0), encoder, face)
-    frames = list(observe(video, encoder, on_progress=on_progress))
-    return registry.enroll(
-        store,
-        challenge_id=challenge_id,
-        portrait_embedding=measured.embedding,
-        portrait_digest=measured.digest,
-        observations=frames,
-        now=now,
-        mirrored=mirrored,
-    )
+    measured = _measure(read_portrait(portrait, 0), encoder, face)
+    challenges.check_bound(challenge, measured.digest)
+    watched = Watched(liveness)
+    frames = list(observe(video, encoder, watched=watched, on_progress=on_progress))
+    evidence = gather_evidence(store, challenge, portrait, video, watched=watched, policy=policy)
+    kept = keep_video(store, video) if policy.keep_video_days > 0 else None
+    try:
+        return registry.enroll(
+            store,
+            challenge_id=challenge_id,
+            portrait_embedding=measured.embedding,
+            portrait_digest=measured.digest,
+            observations=frames,
+            evidence=evidence,
+            now=now,
+            kept=kept,
+            policy=policy,
+            mirrored=mirrored,
+        )
+    except BaseException:
+        if kept is not None:
+            forget_unrecorded(store, challenge_id, kept)
+        raise
 
 
 def enroll_fictional_from_file(
@@ -165,42 +238,25 @@ def enroll_fictional_from_file(
     )
 
 
-def observe(
-    video: PathLike, encoder: IdentityEncoder, *, on_progress: ProgressCallback | None = None
-) -> Iterator[LivenessFrame]:
-    """Measure a challenge video, one frame at a time.
-
-    Only frames in which the face was really seen are given; what the tracker bridged is no evidence.
+def find_portrait(portrait: PathLike, *, face: str | None = None) -> str:
+    """Make sure that a portrait shows a usable face, and return its digest.
 
     Args:
-        video: Recording of one person.
-        encoder: Face model for the identity, which is measured every `SAMPLE_STEP_S`.
-        on_progress: Told about each frame.
+        portrait: Picture.
+        face: Which face, when there are several.
 
-    Yields:
-        What was measured, in order of time.
+    Returns:
+        sha256 of the decoded picture, hexadecimal.
 
     Raises:
-        MediaError: If the file is no video.
-        NoFaceFound: If no frame shows a face.
+        InputError: If it cannot be used.
     """
-    from portrait_anim.face.detect import FaceDetector
-    from portrait_anim.face.track import track
+    from portrait_anim.face.detect import FaceDetector, find_face
 
-    due_s, num_faces = float("-inf"), 1
-    with VideoReader(video) as reader, FaceDetector() as detector:
-        total = reader.expected_frames
-        for done, tracked in enumerate(track(reader, choice="largest"), start=1):
-            if on_progress:
-                on_progress(Progress(stage="challenge", done=done, total=total))
-            if tracked.observation is None or tracked.status != "found":
-                continue
-            image, seen, embedding = tracked.frame.image, tracked.observation, None
-            if tracked.frame.time_s >= due_s:
-                due_s = tracked.frame.time_s + SAMPLE_STEP_S
-                embedding = encoder.embed(image, seen)
-                num_faces = _count_faces(image, seen, detector)
-            yield _liveness_frame(image, seen, tracked.frame.time_s, embedding, num_faces)
+    image = read_portrait(Path(portrait), 0)
+    with FaceDetector() as detector:
+        find_face(image, detector, face)
+    return pixel_digest(image)
 
 
 def _measure(image: UInt8Array, encoder: IdentityEncoder, face: str | None) -> MeasuredPortrait:
@@ -209,26 +265,3 @@ def _measure(image: UInt8Array, encoder: IdentityEncoder, face: str | None) -> M
     with FaceDetector() as detector:
         found = find_face(image, detector, face)
     return MeasuredPortrait(digest=pixel_digest(image), face=found, embedding=encoder.embed(image, found))
-
-
-def _count_faces(image: UInt8Array, seen: FaceObservation, detector: FaceDetector) -> int:
-    """Count the faces that come near the tracked one in size, itself included."""
-    from portrait_anim.face.detect import face_size
-
-    smallest = _BYSTANDER_SIZE * face_size(seen)
-    return max(1, sum(face_size(face) >= smallest for face in detector.detect(image)))
-
-
-def _liveness_frame(
-    image: UInt8Array, seen: FaceObservation, time_s: float, embedding: IdentityEmbedding | None, num_faces: int
-) -> LivenessFrame:
-    # The tracker always measures depth; a face without it would be no evidence of a solid head.
-    assert seen.depth is not None
-    return LivenessFrame(
-        time_s=time_s,
-        landmarks=seen.landmarks,
-        depth=seen.depth,
-        embedding=embedding,
-        image_size=(image.shape[1], image.shape[0]),
-        num_faces=num_faces,
-    )

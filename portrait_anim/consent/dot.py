@@ -43,7 +43,8 @@ class DotPath:
         flat = np.array(self.stops, dtype=np.float64)
         if not 2 <= len(self.stops) <= _MOST_STOPS or flat.shape != (len(self.stops), 3):
             raise ValueError(f"expected 2 to {_MOST_STOPS} stops (right, up, rest_s), got {len(self.stops)}")
-        if not np.isfinite(flat).all() or np.abs(flat[:, :2]).max() > 1 or not ((flat[:, 2] > 0) & (flat[:, 2] < 5)).all():
+        rests = flat[:, 2]
+        if not np.isfinite(flat).all() or np.abs(flat[:, :2]).max() > 1 or rests.min() <= 0 or rests.max() >= 5:
             raise ValueError("expected stops from -1 to 1 that rest for 0 to 5 s, got others; draw the path anew")
 
     @property

@@ -1,10 +1,11 @@
 """Whether a challenge video was performed by the living person of a portrait. Pure: values in, report out.
 
 What it catches: missing, wrong, late or reordered steps; several people or a swap of people; cuts; a
-photograph held or waved before the camera; a flat picture that is turned. What it does not catch: a screen
-that shows the very person performing the very steps, or a video made up by a generator that can follow the
-challenge within its ten minutes. A challenge is random, expires and is spent by one attempt, which is what
-stands against prepared recordings.
+photograph held or waved before the camera; a flat picture that is turned; with the evidence of `recording_checks`
+also copies of earlier videos, marked generated ones, and coarse views of a screen. What it does not catch: a sharp,
+steady screen that shows the very person performing the very steps, or a video made up by a generator that can follow
+the challenge within its ten minutes and carries no mark. A challenge is random, expires and is spent by one attempt,
+which is what stands against prepared recordings. docs/CONSENT.md has the figures.
 
 Left and right are the subject's own. In an ordinary recording the subject's left is at image right; a
 recording that was saved as a mirror image must be declared, because a face alone does not tell the two apart.
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from portrait_anim.consent.dot import DotPath
+from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
 from portrait_anim.consent.face_signals import measure
 from portrait_anim.consent.liveness_types import CheckResult, LivenessLimits, LivenessReport, StepResult
 from portrait_anim.consent.matching import MatchPolicy, check_embedding
@@ -26,6 +29,7 @@ from portrait_anim.consent.presence import (
     check_rest,
     check_solid,
 )
+from portrait_anim.consent.recording_checks import judge_recording
 from portrait_anim.consent.records import Challenge, LivenessFrame
 from portrait_anim.types import IdentityEmbedding
 
@@ -44,6 +48,8 @@ def verify_challenge(
     frames: Iterable[LivenessFrame],
     portrait_embedding: IdentityEmbedding,
     *,
+    evidence: RecordingEvidence | None = None,
+    policy: EnrolmentPolicy | None = None,
     match: MatchPolicy | None = None,
     limits: LivenessLimits | None = None,
     mirrored: bool = False,
@@ -55,6 +61,9 @@ def verify_challenge(
         frames: What was measured in the video, in order of time; frames without a face are left out. No more
             is read than the longest accepted video.
         portrait_embedding: Who is on the portrait.
+        evidence: What was measured in the recording as a whole. Without it only the face is judged, which enrols
+            nobody: `enrolling.enroll` demands it.
+        policy: What the operator demands of the recording.
         match: How alike faces must be.
         limits: How large and how soon movements must be.
         mirrored: Whether the recording is a mirror image of the person.
@@ -65,15 +74,17 @@ def verify_challenge(
     Raises:
         ValueError: If landmarks or embeddings are malformed.
     """
-    match, limits = match or MatchPolicy(), limits or LivenessLimits()
+    match, limits, policy = match or MatchPolicy(), limits or LivenessLimits(), policy or EnrolmentPolicy()
     check_embedding(portrait_embedding)
     seen = _bounded(frames, limits)
     recording = check_recording(seen, limits)
     if not recording.passed:
-        return LivenessReport(passed=False, steps=(), checks=(recording,))
+        others = () if evidence is None else judge_recording(challenge, evidence, None, policy, limits)
+        return LivenessReport(passed=False, steps=(), checks=(recording, *others))
     signals = measure(seen, mirrored=mirrored)
     identity, template = check_identity(seen, signals, portrait_embedding, match, limits)
-    steps, order = judge_steps(challenge.actions, signals, limits)
+    dot = DotPath.from_json(challenge.dot_path) if challenge.dot_path else None
+    steps, order = judge_steps(challenge.actions, signals, limits, dot)
     checks = (
         recording,
         check_rest(signals, limits),
@@ -82,6 +93,7 @@ def verify_challenge(
         check_alive(signals, limits),
         check_solid(signals, limits),
         order,
+        *(() if evidence is None else judge_recording(challenge, evidence, signals, policy, limits)),
     )
     passed = all(check.passed for check in checks) and all(step.passed for step in steps) and len(steps) > 0
     return LivenessReport(passed=passed, steps=steps, checks=checks, template=template)

@@ -100,11 +100,13 @@ class CheckResult:
         name: The check in a word.
         passed: Whether it holds.
         message: What was found, in a sentence.
+        noted: Whether the ledger notes it although it passed, such as a code that was optional and not heard.
     """
 
     name: str
     passed: bool
     message: str
+    noted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

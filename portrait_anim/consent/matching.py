@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from portrait_anim.likeness import SAME_PERSON
 from portrait_anim.types import IdentityEmbedding
 
 
@@ -22,8 +23,8 @@ class MatchPolicy:
         turned_slack: Factor on the limit for one frame in which the head is turned away.
     """
 
-    dlib: float = 0.50
-    arcface: float = 0.60
+    dlib: float = SAME_PERSON["dlib"]
+    arcface: float = SAME_PERSON["arcface"]
     frame_slack: float = 1.15
     turned_slack: float = 1.35
 

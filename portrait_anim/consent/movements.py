@@ -35,6 +35,13 @@ INSTRUCTIONS: Final[Mapping[ChallengeAction, str]] = MappingProxyType(
 _OPPOSITE: Final[Mapping[ChallengeAction, ChallengeAction]] = MappingProxyType(
     {"turn_left": "turn_right", "turn_right": "turn_left", "look_up": "look_down", "look_down": "look_up"}
 )
+_ADVICE: Final[Mapping[ChallengeAction, str]] = MappingProxyType(
+    {
+        "blink_twice": "close both eyes fully two times within a second or two, facing the camera",
+        "follow_dot": "the eyes did not go where the dot went: keep the head still, follow the dot with your eyes, and "
+        "hold the camera close to the screen that shows it",
+    }
+)
 _OVERLAP_S: Final = 0.3
 _STRAY_STRENGTH: Final = 1.3
 _NEIGHBOUR_S: Final = 0.4
@@ -210,18 +217,13 @@ def _missing(
     earlier = [movement for movement in movements if movement.action == action]
     if earlier:
         return f" was seen at {earlier[-1].start_s:.1f} s, before the step that comes first; keep the order"
-    if size is None:
-        return (
-            f" was not seen after {done_s:.1f} s: the eyes did not go where the dot went; keep the head still, follow "
-            "the dot with your eyes, and hold the camera close to the screen that shows it"
-        )
     opposite = _OPPOSITE.get(action)
     if opposite and any(other.action == opposite and other.start_s >= done_s - _OVERLAP_S for other in movements):
         sideways = action in ("turn_left", "turn_right")
         advice = "; if your camera saves a mirror image, say so when you hand in the video" if sideways else ""
         return f" was not seen, the head moved the other way ({INSTRUCTIONS[opposite]}){advice}"
-    if action == "blink_twice":
-        return " was not seen; close both eyes fully two times within a second or two, facing the camera"
+    if size is None or action in _ADVICE:
+        return f" was not seen after {done_s:.1f} s; {_ADVICE[action]}"
     best = float(size[time_s >= done_s - _OVERLAP_S].max(initial=0.0))
     if best >= 1.0:
         return " was too short; hold it for half a second"

@@ -81,7 +81,8 @@ def threshold_at_far(impostor: Float64Array, far: float) -> float:
     """
     allowed = math.floor(far * impostor.size)
     if allowed < 1:
-        raise ValueError(f"expected at least {math.ceil(1 / far)} impostor pairs for a FAR of {far}, got {impostor.size}")
+        needed = math.ceil(1 / far)
+        raise ValueError(f"expected at least {needed} impostor pairs for a FAR of {far}, got {impostor.size}")
     ordered = np.sort(impostor)
     return float(np.nextafter(ordered[allowed], -np.inf)) if allowed < ordered.size else float(ordered[-1])
 

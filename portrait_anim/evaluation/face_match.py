@@ -96,8 +96,8 @@ def embed_views(folder: Path, encoder: IdentityEncoder) -> tuple[Views, int]:
                 logger.info("%d people measured", len(views))
     if len(views) < 2:
         raise InputError(
-            f"expected folders of at least two people with portrait_0.jpg and video_0.jpg in {folder}, got {len(views)}; "
-            "render some with `python -m portrait_anim.training.synthetic.face_views`"
+            f"expected folders of at least two people with portrait_0.jpg and video_0.jpg in {folder}, "
+            f"got {len(views)}; render some with `python -m portrait_anim.training.synthetic.face_views`"
         )
     return views, unseen
 

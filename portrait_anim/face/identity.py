@@ -40,12 +40,11 @@ from portrait_anim.face.landmarks import (
     RIGHT_EYE_INNER,
     RIGHT_EYE_OUTER,
 )
+from portrait_anim.likeness import SAME_PERSON
 from portrait_anim.types import FaceObservation, Float64Array, IdentityEmbedding, PathLike, UInt8Array
 
 Backend: TypeAlias = Literal["dlib", "arcface"]
 
-DLIB_THRESHOLD = 0.45
-ARCFACE_THRESHOLD = 0.60
 _DLIB_CHIP_PX, _DLIB_PADDING = 150, 0.25
 # The order in which dlib's five-point model names its points.
 _DLIB_POINTS = (RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_OUTER, LEFT_EYE_INNER, NOSE_BASE)
@@ -239,11 +238,9 @@ def threshold(backend: Backend) -> float:
     Raises:
         ValueError: If the backend is unknown.
     """
-    if backend == "dlib":
-        return DLIB_THRESHOLD
-    if backend == "arcface":
-        return ARCFACE_THRESHOLD
-    raise ValueError(f"expected backend dlib or arcface, got {backend!r}")
+    if backend not in SAME_PERSON:
+        raise ValueError(f"expected backend dlib or arcface, got {backend!r}")
+    return SAME_PERSON[backend]
 
 
 def mean_embedding(embeddings: Sequence[IdentityEmbedding]) -> IdentityEmbedding:

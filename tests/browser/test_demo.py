@@ -211,6 +211,7 @@ def test_a_challenge_is_recorded_with_the_camera(page: sync_api.Page) -> None:
     page.click("#sample-portrait")
     page.get_by_role("tab", name="real").click()
     page.locator("#real-name input, #real-name textarea").fill("Ada")
+    page.check("#adult input")
     page.click("#issue")
     page.wait_for_selector("#challenge li")
     assert page.locator("#challenge li").count() >= 5

@@ -12,9 +12,14 @@ import pytest
 
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.records import Challenge
-from portrait_anim.consent.registry import issue_challenge, list_cameos
+from portrait_anim.consent.registry import list_cameos
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.enrolment import enroll_fictional_from_file, enroll_from_files, measure_portrait
+from portrait_anim.enrolment import (
+    enroll_fictional_from_file,
+    enroll_from_files,
+    issue_challenge_for,
+    measure_portrait,
+)
 from portrait_anim.errors import ConsentDenied, LivenessFailed, MediaError, NoFaceFound
 from portrait_anim.media.image import read_image, write_image
 from portrait_anim.types import Progress
@@ -46,8 +51,10 @@ def store(tmp_path: Path) -> Iterator[ConsentStore]:
         yield opened
 
 
-def challenge(store: ConsentStore, random: Random) -> Challenge:
-    return issue_challenge(store, name="Actor A", now=NOW, random=random, num_actions=6)
+def challenge(store: ConsentStore, random: Random, portrait: Path = PORTRAIT) -> Challenge:
+    return issue_challenge_for(
+        store, portrait=portrait, name="Actor A", adult_declared=True, now=NOW, random=random, num_actions=6
+    )
 
 
 def test_a_portrait_is_measured_once_and_for_all() -> None:
@@ -77,7 +84,7 @@ def test_the_performed_challenge_enrols_the_actor(store: ConsentStore) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("random", "portrait"), [(Reversed(), PORTRAIT), (Scripted(), OTHER)])
 def test_a_wrong_order_or_another_person_is_refused(store: ConsentStore, random: Random, portrait: Path) -> None:
-    issued = challenge(store, random)
+    issued = challenge(store, random, portrait)
     with pytest.raises(LivenessFailed) as caught:
         enroll_from_files(store, challenge_id=issued.id, portrait=portrait, video=VIDEO, now=NOW)
     assert caught.value.failures

@@ -14,7 +14,9 @@ from portrait_anim.cli import app
 from portrait_anim.consent.registry import enroll_fictional
 from portrait_anim.consent.store import open_store
 from portrait_anim.types import IdentityEmbedding
+from portrait_anim.weights import samples_dir
 
+PORTRAIT = samples_dir() / "portrait.jpg"
 LIMITS = ["--expires", "30d", "--purpose", "film", "--max-renders", "3", "--max-seconds", "60"]
 
 
@@ -44,14 +46,16 @@ def cameo(home: Path) -> str:
 
 
 def test_a_challenge_is_issued_with_its_steps(home: Path) -> None:
-    first, second = (run("cameo", "challenge", "--name", "Eve", "--home", home) for _ in range(2))
+    first, second = (
+        run("cameo", "challenge", "--name", "Eve", "--portrait", PORTRAIT, "--adult", "--home", home) for _ in range(2)
+    )
     assert len(set(first["actions"])) == 5
     assert first["id"] != second["id"]
     assert datetime.fromisoformat(first["expires"]) > datetime.now(timezone.utc)
 
 
 def test_an_empty_name_is_a_usage_error(home: Path) -> None:
-    result = CliRunner().invoke(app, ["cameo", "challenge", "--name", " ", "--home", str(home)])
+    result = CliRunner().invoke(app, ["cameo", "challenge", "--name", " ", "--portrait", str(PORTRAIT), "--adult", "--home", str(home)])
     assert result.exit_code == 2
     assert "name" in result.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from portrait_anim.consent.evidence import RecordingEvidence, SceneSamples
 from portrait_anim.consent.records import Challenge, ChallengeAction, LivenessFrame, RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.types import IdentityEmbedding
@@ -28,11 +29,12 @@ FEATURES = {
 MIRRORED_FEATURES = {
     (33, 263): (0.50, 0.00, 0.00), (133, 362): (0.19, 0.02, -0.06), (98, 327): (0.20, 0.50, -0.24),
     (67, 297): (0.40, -0.58, -0.08), (109, 338): (0.21, -0.62, -0.15), (127, 356): (0.78, 0.09, 0.55),
-    (61, 291): (0.29, 0.79, -0.11), (159, 386): (0.36, -0.05, -0.09), (145, 374): (0.36, 0.045, -0.08),
+    (468, 473): (0.345, 0.01, -0.09), (61, 291): (0.29, 0.79, -0.11), (159, 386): (0.36, -0.05, -0.09), (145, 374): (0.36, 0.045, -0.08),
     (160, 385): (0.42, -0.04, -0.07), (144, 380): (0.42, 0.04, -0.065), (158, 387): (0.30, -0.045, -0.09),
     (153, 373): (0.30, 0.045, -0.085), (70, 300): (0.64, -0.18, 0.02), (63, 293): (0.58, -0.25, -0.07),
     (105, 334): (0.47, -0.29, -0.14), (66, 296): (0.33, -0.29, -0.2), (107, 336): (0.17, -0.28, -0.24),
 }  # fmt: skip
+IRISES, EYE_WIDTH = (468, 473), 0.31
 UPPER_LIDS, LOWER_LIDS = (159, 386, 160, 385, 158, 387), (145, 374, 144, 380, 153, 373)
 BROWS = (70, 300, 63, 293, 105, 334, 66, 296, 107, 336)
 
@@ -49,6 +51,8 @@ class Pose:
     smile: float = 0.0
     brows: float = 0.0
     x: float = 0.0
+    gaze_right: float = 0.0
+    gaze_up: float = 0.0
 
 
 REST = Pose()
@@ -85,6 +89,8 @@ def face_points(pose: Pose) -> np.ndarray:
     points[[14, 17, 152], 1] += 0.35 * pose.mouth
     points[[61, 291], 0] *= 1 + 0.3 * pose.smile
     points[list(BROWS), 1] -= 0.07 * pose.brows
+    points[list(IRISES), 0] -= pose.gaze_right / 143.0 * EYE_WIDTH
+    points[list(IRISES), 1] -= pose.gaze_up / 143.0 * EYE_WIDTH
     yaw, pitch, roll = np.radians([pose.yaw, pose.pitch, pose.roll])
     if not (yaw or pitch or roll):
         return points + np.array([pose.x, 0, 0])
@@ -234,6 +240,32 @@ def pose() -> type[Pose]:
 @pytest.fixture
 def challenge() -> Callable[..., Challenge]:
     return challenge_of
+
+
+@pytest.fixture
+def camera() -> Callable[..., RecordingEvidence]:
+    """Evidence of an honest recording by a camera, with changes."""
+
+    def build(**changes: object) -> RecordingEvidence:
+        time_s = np.arange(200) / 10.0
+        scene = SceneSamples(
+            time_s=time_s, change=np.full(200, 0.004), backdrop=np.zeros((200, 2)), seen=np.ones(200, bool)
+        )
+        honest = RecordingEvidence(
+            sha256="c" * 64,
+            fingerprint=b"looks",
+            likest=None,
+            recorded_at=NOW,
+            marks=(),
+            scene=scene,
+            screen=1.4,
+            has_sound=False,
+            heard=None,
+            live_score=None,
+        )
+        return replace(honest, **changes)
+
+    return build
 
 
 @pytest.fixture

@@ -21,17 +21,20 @@ from portrait_anim.types import IdentityEmbedding
 
 @pytest.fixture
 def issued(store, now):
-    return issue_challenge(store, name="Ada Lovelace", now=now, random=random.Random(3))
+    return issue_challenge(
+        store, name="Ada Lovelace", portrait_digest=f"{1:064x}", adult_declared=True, now=now, random=random.Random(3)
+    )
 
 
 @pytest.fixture
-def enrol(store, issued, perform, someone, digest, now):
+def enrol(store, issued, perform, someone, digest, now, camera):
     def run(**changes):
         call = {
             "challenge_id": issued.id,
             "portrait_embedding": someone(1, age=0.2),
             "portrait_digest": digest(1),
             "observations": perform(actions=issued.actions).frames(),
+            "evidence": camera(),
             "now": now + timedelta(minutes=1),
         }
         return enroll(store, **{**call, **changes})
@@ -55,7 +58,10 @@ def test_actions_are_random_different_and_show_depth_and_life():
 def test_a_challenge_is_bound_to_name_time_and_chance(store, now, issued):
     assert (issued.name, issued.issued, issued.expires) == ("Ada Lovelace", now, now + timedelta(minutes=10))
     assert get_challenge(store, issued.id, now) == issued
-    others = [issue_challenge(store, name="Ada Lovelace", now=now) for _ in range(3)]
+    others = [
+        issue_challenge(store, name="Ada Lovelace", portrait_digest="0" * 64, adult_declared=True, now=now)
+        for _ in range(3)
+    ]
     assert len({other.nonce for other in others} | {issued.nonce}) == 4
     assert len({other.id for other in others}) == 3
 
@@ -63,7 +69,7 @@ def test_a_challenge_is_bound_to_name_time_and_chance(store, now, issued):
 @pytest.mark.parametrize("name", ["", "   ", "a\nb", "x" * 101, "nul\x00"])
 def test_a_name_is_one_line_of_text(name, store, now):
     with pytest.raises(ValueError, match="expected a name"):
-        issue_challenge(store, name=name, now=now)
+        issue_challenge(store, name=name, portrait_digest="0" * 64, adult_declared=True, now=now)
 
 
 def test_a_living_person_is_enrolled(store, enrol, issued, digest, now):

@@ -104,22 +104,26 @@ def test_enrolling_needs_a_portrait(handlers, tmp_path: Path) -> None:
         handlers.enrol_fictional(str(tmp_path / "text.jpg"), None, "Ada", "painted")
 
 
-def test_every_challenge_is_another(handlers) -> None:
-    first, second = handlers.challenge("Ada"), handlers.challenge("Ada")
+def test_every_challenge_is_another(handlers, portrait: str) -> None:
+    first, second = (handlers.challenge("Ada", portrait, adult=True) for _ in range(2))
     assert len(first.actions) >= 5
     assert first.expires > NOW
     assert (first.id, first.actions) != (second.id, second.actions)
 
 
-def test_a_challenge_needs_a_name(handlers) -> None:
+def test_a_challenge_needs_name_portrait_and_age(handlers, portrait: str) -> None:
     with pytest.raises(InputError, match="name"):
-        handlers.challenge("")
+        handlers.challenge("", portrait, adult=True)
+    with pytest.raises(InputError, match="portrait"):
+        handlers.challenge("Ada", None, adult=True)
+    with pytest.raises(ConsentDenied, match="of age"):
+        handlers.challenge("Ada", portrait, adult=False)
 
 
 def test_answering_needs_challenge_portrait_and_video(handlers, portrait: str) -> None:
     with pytest.raises(InputError, match="challenge"):
         handlers.enrol_real(None, portrait, None, "video.mp4")
-    challenge = handlers.challenge("Ada")
+    challenge = handlers.challenge("Ada", portrait, adult=True)
     with pytest.raises(InputError, match="portrait"):
         handlers.enrol_real(challenge, None, None, "video.mp4")
     with pytest.raises(InputError, match="video"):
@@ -138,7 +142,7 @@ class Scripted(random.Random):
 def test_the_person_who_answers_a_challenge_is_enrolled(tmp_path: Path, clock: Clock, portrait: str) -> None:
     handlers = handlers_module.Handlers(tmp_path / "home", clock=clock, random=Scripted(1))
     video, seen = str(samples_dir() / "challenge.mp4"), []
-    cameo = handlers.enrol_real(handlers.challenge("Ada"), portrait, None, video, seen.append)
+    cameo = handlers.enrol_real(handlers.challenge("Ada", portrait, adult=True), portrait, None, video, seen.append)
     assert (cameo.name, cameo.kind) == ("Ada", "real")
     assert seen[-1].done > 100
     assert handlers.grants(cameo.id) == []
@@ -146,7 +150,7 @@ def test_the_person_who_answers_a_challenge_is_enrolled(tmp_path: Path, clock: C
 
 @pytest.mark.slow
 def test_a_video_that_answers_another_challenge_is_refused(handlers, portrait: str) -> None:
-    challenge = handlers.challenge("Ada")
+    challenge = handlers.challenge("Ada", portrait, adult=True)
     with pytest.raises(LivenessFailed) as refusal:
         handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "driving.mp4"))
     assert refusal.value.failures
@@ -155,7 +159,7 @@ def test_a_video_that_answers_another_challenge_is_refused(handlers, portrait: s
 
 
 def test_closing_stops_a_verification_without_spending_the_challenge(handlers, portrait: str) -> None:
-    challenge = handlers.challenge("Ada")
+    challenge = handlers.challenge("Ada", portrait, adult=True)
     handlers.close()
     with pytest.raises(Cancelled):
         handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "driving.mp4"))
@@ -164,7 +168,7 @@ def test_closing_stops_a_verification_without_spending_the_challenge(handlers, p
 
 
 def test_an_expired_challenge_is_refused(handlers, clock: Clock, portrait: str) -> None:
-    challenge = handlers.challenge("Ada")
+    challenge = handlers.challenge("Ada", portrait, adult=True)
     clock.now += timedelta(hours=1)
     with pytest.raises(ConsentDenied):
         handlers.enrol_real(challenge, portrait, None, str(samples_dir() / "driving.mp4"))
