@@ -24,6 +24,7 @@ from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.face.track import TrackedFrame, track
 from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
 from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
+from portrait_anim.models.lite.both_sides import encode_both_sides
 from portrait_anim.models.lite.composite import backdrop, behind_head, keep_interior, show
 from portrait_anim.models.lite.eyes import LiteEyes, take_out
 from portrait_anim.models.lite.geometry import euler_to_matrix
@@ -140,7 +141,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _encode_motion(self, face_crop: UInt8Array) -> LiteMotionOutput:
         sample = to_tensor(face_crop[None]).to(self.device) * 2 - 1
-        return self.motion_encoder(sample)  # type: ignore[no-any-return]
+        return encode_both_sides(self.motion_encoder, self.warp_field.heads, sample)
 
     # 2. portrait -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
