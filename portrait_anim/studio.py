@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ from portrait_anim.consent import permit as gate
 from portrait_anim.consent import renders
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.errors import Cancelled, MediaError, PortraitAnimError
+from portrait_anim.errors import Cancelled, MediaError, NoFaceFound, PortraitAnimError, SourceRefused
 from portrait_anim.face.crop import portrait_transform
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
@@ -215,7 +215,6 @@ class _Session:
             job.driving, start_s=job.start_s, end_s=job.end_s, fps=job.fps, profile=job.profile
         )
         self._tell("consent", 0, None)
-        check_sources(self.store, (job.portrait, job.driving), job.cameo)
         permit = self._authorise(portrait, source.duration_s)
         written = 0
         try:
@@ -234,20 +233,22 @@ class _Session:
             raise
 
     def _authorise(self, portrait: UInt8Array, duration_s: float) -> RenderPermit:
-        encoder = load_identity_encoder("auto")
-        with FaceDetector() as detector:
-            self._face = face = find_face(portrait, detector, self.options.face)
+        """Ask the gate; what ends before it can decide is recorded as refused too."""
+        job, encoder = self.job, load_identity_encoder("auto")
         request = RenderRequest(
-            cameo_id=self.job.cameo,
-            portrait_digest=pixel_digest(portrait),
-            portrait_embedding=encoder.embed(portrait, face),
-            grantee=self.job.grantee,
-            purpose=self.job.purpose,
-            context=self.job.context,
-            duration_s=duration_s,
-            profile=self.job.profile,
-        )
-        return gate.authorise(self.store, request, now=self._clock())
+            cameo_id=job.cameo, portrait_digest=pixel_digest(portrait), portrait_embedding=None, grantee=job.grantee,
+            purpose=job.purpose, context=job.context, duration_s=duration_s, profile=job.profile,
+        )  # fmt: skip
+        try:
+            check_sources(self.store, (job.portrait, job.driving), job.cameo)
+            with FaceDetector() as detector:
+                self._face = find_face(portrait, detector, self.options.face)
+        except (SourceRefused, NoFaceFound) as error:
+            reason = error.reason if isinstance(error, SourceRefused) else "no_face"
+            gate.refuse(self.store, request, reason=reason, now=self._clock())
+            raise
+        measured = replace(request, portrait_embedding=encoder.embed(portrait, self._face))
+        return gate.authorise(self.store, measured, now=self._clock())
 
     def _motion(self, pipeline: PortraitAnimationPipeline, source: DrivingSource) -> MotionSequence:
         if source.motion is not None:

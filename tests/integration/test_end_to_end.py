@@ -12,7 +12,7 @@ from portrait_anim.consent.grants import grant, revoke
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.store import open_store
 from portrait_anim.enrolment import enroll_fictional_from_file
-from portrait_anim.errors import Cancelled, ConsentDenied, InputError, MediaError, NoFaceFound
+from portrait_anim.errors import Cancelled, ConsentDenied, InputError, MediaError, NoFaceFound, SourceRefused
 from portrait_anim.media.image import read_image, write_image
 from portrait_anim.media.reader import VideoReader, probe
 from portrait_anim.pipelines.motion_file import save_motion
@@ -103,6 +103,24 @@ def test_without_a_grant_nothing_is_rendered_and_the_refusal_is_recorded(render,
     assert kinds(home)[-1] == "refused"
 
 
+def test_a_render_of_another_cameo_is_no_source(render, home, cameo, samples, tmp_path):
+    allow(home, cameo)
+    first = render("a.mp4")
+    report = portrait_anim.verify(first.path, home=home)
+    assert report.ok
+    assert first.permit_id.startswith(report.mark.permit_prefix)
+    with open_store(home) as store:
+        now = datetime.now(timezone.utc)
+        portrait = samples / "portrait_b.jpg"
+        other = enroll_fictional_from_file(store, portrait=portrait, name="B", statement="Does not exist.", now=now).id
+    allow(home, other)
+    with pytest.raises(SourceRefused) as refusal:
+        render("b.mp4", driving=first.path, portrait=portrait, cameo=other)
+    assert (refusal.value.reason, refusal.value.source) == ("foreign_mark", "a.mp4")
+    assert not (tmp_path / "b.mp4").exists()
+    assert kinds(home)[-1] == "refused"
+
+
 def test_another_face_is_refused(render, home, cameo, samples):
     allow(home, cameo)
     with pytest.raises(ConsentDenied) as refusal:
@@ -165,12 +183,27 @@ def test_ctrl_c_leaves_nothing(render, home, cameo, tmp_path):
     assert kinds(home)[-1] == "aborted"
 
 
+def generated_by(render, *arguments, **changes):
+    """Generated crops and finished frames of a render; the mark in the latter is another for every permit."""
+    crops = []
+    result = render(
+        *arguments, on_progress=lambda p: crops.append(p.preview) if p.stage == "animate" else None, **changes
+    )
+    return np.stack(crops), frames_of(result.path)
+
+
+def psnr_db(first, second):
+    return -10 * np.log10((((first.astype(float) - second) / 255) ** 2).mean())
+
+
 def test_same_seed_same_pictures_and_options_change_them(render, home, cameo):
     allow(home, cameo)
-    first = frames_of(render("a.mp4", options=AnimationOptions(seed=3)).path)
-    again = frames_of(render("b.mp4", options=AnimationOptions(seed=3)).path)
+    first, shown = generated_by(render, "a.mp4", options=AnimationOptions(seed=3))
+    again, shown_again = generated_by(render, "b.mp4", options=AnimationOptions(seed=3))
     np.testing.assert_array_equal(first, again)
-    steps = frames_of(render("c.mp4", options=AnimationOptions(seed=3, num_steps=1)).path)
+    assert (shown != shown_again).any()  # each carries the mark of its own permit
+    assert psnr_db(shown, shown_again) > 38
+    steps, _ = generated_by(render, "c.mp4", options=AnimationOptions(seed=3, num_steps=1))
     assert (first != steps).any()
 
 
@@ -179,8 +212,8 @@ def test_motion_file_gives_the_same_pictures_as_the_clip(render, home, cameo, pi
     source = studio.DrivingSource(samples / "driving.mp4", **SHORT)
     with source.frames() as frames:
         save_motion(tmp_path / "m.safetensors", pipeline.extract_motion(frames, source.fps))
-    clip = frames_of(render("a.mp4", audio="none").path)
-    motion = frames_of(render("b.mp4", driving=tmp_path / "m.safetensors", end_s=None).path)
+    clip, _ = generated_by(render, "a.mp4", audio="none")
+    motion, _ = generated_by(render, "b.mp4", driving=tmp_path / "m.safetensors", end_s=None)
     np.testing.assert_array_equal(clip, motion)
 
 
