@@ -42,8 +42,8 @@ class Backend(Protocol):
     def make_append_only(self, connection: Connection) -> None:
         """Make the triggers that keep ledger, checkpoints and head; those that exist stay."""
 
-    def forget_free_space(self, connection: Connection) -> None:
-        """Remove what erased rows left behind, outside any transaction."""
+    def forget_free_space(self, connection: Connection) -> bool:
+        """Remove what erased rows left behind, outside any transaction; say whether all of it is gone."""
 
 
 class SqliteBackend:
@@ -83,11 +83,13 @@ class SqliteBackend:
             "BEGIN SELECT RAISE(ABORT, 'the head of the ledger stays'); END"
         )
 
-    def forget_free_space(self, connection: Connection) -> None:
+    def forget_free_space(self, connection: Connection) -> bool:
         """Move the write-ahead log into the database and empty it; see `Backend`."""
         cursor = connection.connection.cursor()  # below SQLAlchemy: no transaction may be open
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (busy, *_) = cursor.fetchone() or (1,)  # a reader still needs the log
         cursor.close()
+        return not busy
 
 
 class PostgresBackend:
@@ -130,12 +132,13 @@ class PostgresBackend:
         _replace_trigger(connection, "ledger_head", "DELETE", "ROW", "ledger_head_stays")
         _replace_trigger(connection, "ledger_head", "TRUNCATE", "STATEMENT", "ledger_head_no_truncate")
 
-    def forget_free_space(self, connection: Connection) -> None:
+    def forget_free_space(self, connection: Connection) -> bool:
         """Rewrite the tables that held personal values; see `Backend`."""
         cursor = connection.connection.cursor()
         for table in ("challenges", "challenge_videos", "cameos", "grants", "uses", "outbox", "settings", "denylist"):
             cursor.execute(f"VACUUM (FULL) {table}")
         cursor.close()
+        return True
 
 
 def choose(url: str | None, home: Path) -> tuple[Backend, URL]:

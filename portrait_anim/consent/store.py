@@ -7,6 +7,7 @@ allowed.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from portrait_anim.consent.identity import check_vault, prepare
 from portrait_anim.consent.keys import OperatorKeys
 from portrait_anim.consent.vault import KeyPlace, Vault
 from portrait_anim.errors import ConsentError
+
+logger = logging.getLogger(__name__)
 
 KEYS_FOLDER = "keys"
 BUSY_TIMEOUT_S = 30.0
@@ -93,10 +96,18 @@ class ConsentStore:
             finally:
                 self.faces.settle(transaction)
 
-    def forget_free_pages(self) -> None:
-        """Remove what erased rows left in free pages and in logs."""
+    def forget_free_pages(self) -> bool:
+        """Remove what erased rows left in free pages and in logs.
+
+        Returns:
+            Whether all of it is gone. Not while another reader still needs the former state of an SQLite store:
+            then the next call, or the next checkpoint of SQLite itself, does it.
+        """
         with consent_errors("compact the consent store"), self._engine.connect() as connection:
-            self._backend.forget_free_space(connection)
+            done = self._backend.forget_free_space(connection)
+        if not done:
+            logger.warning("a reader keeps former rows in the log of the consent store: compact it again later")
+        return done
 
     def close(self) -> None:
         """Close all connections; the store cannot be used afterwards."""
@@ -165,7 +176,9 @@ def consent_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        cause = getattr(error, "orig", None) or error
+        cause: object = getattr(error, "orig", None) or error
+        # PostgreSQL's further lines repeat the row.
+        cause = getattr(getattr(cause, "diag", None), "message_primary", None) or cause
         word = str(cause).lower()
         if "locked" in word or "busy" in word or "lock timeout" in word:
             advice = "another process keeps the store busy: try again when it has finished"
