@@ -24,7 +24,7 @@ from portrait_anim.types import UInt8Array
 __all__ = ["MAX_RENDER_ID", "SMALLEST_MARKED_PX", "WatermarkReading", "Watermarker", "read_file", "read_frames"]
 
 MAX_RENDER_ID: Final = watermark_code.MAX_ID
-SMALLEST_MARKED_PX: Final = 96  # shorter side; below it a mark is added, but cannot be relied on
+SMALLEST_MARKED_PX: Final = 192  # shorter side; below it a mark is added, but cannot be relied on
 
 _ATTEMPTS: Final = frozenset({1, 4, 12})  # after how many frames to try; and at the end
 _MAX_FRAMES: Final = 40
@@ -72,12 +72,15 @@ class Watermarker:
         return add_pattern(image, self._pattern)
 
 
-def read_frames(images: Iterable[UInt8Array], *, budget_s: float | None = None) -> WatermarkReading | None:
+def read_frames(
+    images: Iterable[UInt8Array], *, budget_s: float | None = None, search: Search | None = None
+) -> WatermarkReading | None:
     """Look for the mark in pictures of one clip, which together show it better than each alone.
 
     Args:
         images: `(H, W, 3)` uint8 sRGB, read only as far as needed. Those of another size than the first are left out.
         budget_s: Give up after about this time [s]; `None` takes the time it needs.
+        search: A new search, for those who want to look into it afterwards; it keeps its own time.
 
     Returns:
         What was read, or `None` when there is no mark that can be read.
@@ -86,7 +89,8 @@ def read_frames(images: Iterable[UInt8Array], *, budget_s: float | None = None) 
         ValueError: If something is not a picture.
     """
     total: ResidualSum | None = None
-    search = Search(None if budget_s is None else time.monotonic() + budget_s)
+    if search is None:
+        search = Search(None if budget_s is None else time.monotonic() + budget_s)
     for image in images:
         check_image(image)
         size = (image.shape[1], image.shape[0])

@@ -92,14 +92,14 @@ def encode(render_id: int) -> BitArray:
     return coded.reshape(-1)
 
 
-def decode(soft: Float32Array) -> int | None:
+def decode(soft: Float32Array) -> tuple[int, bool]:
     """Find the most likely number and test its check.
 
     Args:
         soft: `(432,)` log likelihood ratios, up to a factor: positive means 0, negative means 1.
 
     Returns:
-        The number, or `None` when its check fails. Of random input, one in 2**24 passes.
+        The number, and whether its check holds. Of random input, one in 2**24 passes.
 
     Raises:
         ValueError: If there are not 432 values.
@@ -110,7 +110,7 @@ def decode(soft: Float32Array) -> int | None:
     for bit in _most_likely(soft.reshape(INFO_BITS, RATE).astype(np.float32)):
         word = (word << 1) | int(bit)
     render_id, check = word >> CHECK_BITS, word & ((1 << CHECK_BITS) - 1)
-    return render_id if crc24(render_id) == check else None
+    return render_id, crc24(render_id) == check
 
 
 def _most_likely(soft: Float32Array) -> list[int]:

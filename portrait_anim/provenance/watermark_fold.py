@@ -26,16 +26,18 @@ _RING: Final = 2.0  # width of the rings over which noise is averaged, waves per
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A message that passed its check.
+    """The most likely message under a geometry.
 
     Attributes:
         render_id: 48-bit number.
+        valid: Whether its check holds.
         pilot_z: How clearly the pilots agree with the position [standard deviations].
         log10_pilots: Chance that any position of noise agrees that well, as a power of ten.
         half_turn: Whether the pattern is turned by 180 degrees more than the geometry says, which spectra cannot show.
     """
 
     render_id: int
+    valid: bool
     pilot_z: float
     log10_pilots: float
     half_turn: bool
@@ -82,7 +84,7 @@ def find_message(folded: Float32Array, *, tries: int, least_z: float) -> tuple[M
         least_z: Pilots below this are not decoded [standard deviations].
 
     Returns:
-        The message if its check holds, the best agreement of the pilots, and the number of positions decoded.
+        The message, preferably one whose check holds; the best agreement of the pilots; the positions decoded.
     """
     received, weights = _carriers(scipy.fft.fft2(folded))
     positions = [
@@ -91,6 +93,7 @@ def find_message(folded: Float32Array, *, tries: int, least_z: float) -> tuple[M
         for z, position, sign in _positions(values, weights, tries)
     ]
     positions.sort(key=lambda item: -item[0])
+    best: Message | None = None
     done = 0
     for z, position, sign, side in positions[:tries]:
         if z < least_z:
@@ -99,13 +102,14 @@ def find_message(folded: Float32Array, *, tries: int, least_z: float) -> tuple[M
         aligned = values * np.conj(watermark_pattern.phases()) * _ramp(position) * np.float32(sign)
         done += 1
         soft = watermark_pattern.soft_bits(aligned[NUM_PILOTS:], _trust(aligned[:NUM_PILOTS].real))
-        render_id = watermark_code.decode(soft)
-        if render_id is not None:
-            # Hoeffding's bound for a sum of cosines of random phases.
-            chance = -z * z / 2 / np.log(10) + np.log10(_NUM_POSITIONS)
-            message = Message(render_id=render_id, pilot_z=z, log10_pilots=min(0.0, chance), half_turn=bool(side))
-            return message, positions[0][0], done
-    return None, positions[0][0], done
+        render_id, valid = watermark_code.decode(soft)
+        # Hoeffding's bound for a sum of cosines of random phases.
+        chance = min(0.0, -z * z / 2 / np.log(10) + np.log10(_NUM_POSITIONS))
+        message = Message(render_id=render_id, valid=valid, pilot_z=z, log10_pilots=float(chance), half_turn=bool(side))
+        best = message if best is None or valid else best
+        if valid:
+            break
+    return best, positions[0][0], done
 
 
 def pilot_z(residual: Float32Array, geometry: Geometry) -> tuple[float, bool]:

@@ -54,12 +54,17 @@ class Search:
 
     Args:
         deadline_s: When to give up, on the monotonic clock [s]; `None` is never.
+
+    Attributes:
+        best_guess: The most likely id so far, whether or not it passed; for measurements only.
     """
 
     def __init__(self, deadline_s: float | None = None) -> None:
         self._deadline_s = deadline_s
         self._folds = 0
         self._decodings = 0
+        self._guess_z = 0.0
+        self.best_guess: int | None = None
 
     @property
     def expired(self) -> bool:
@@ -98,11 +103,11 @@ class Search:
     def _follow(self, guess: Guess, total: ResidualSum) -> WatermarkReading | None:
         geometry = guess.refined()
         message, highest = self._decode(guess, geometry)
-        if message is None and highest >= _PROMISING_PILOT_Z:
+        if (message is None or not message.valid) and highest >= _PROMISING_PILOT_Z:
             geometry, num_folds = watermark_fold.refine_by_pilots(guess.residual, geometry)
             self._folds += num_folds
             message, _ = self._decode(guess, geometry)
-        if message is None:
+        if message is None or not message.valid:
             return None
         chance = (
             np.log10(self._decodings) - watermark_code.CHECK_BITS * np.log10(2.0)
@@ -120,6 +125,8 @@ class Search:
         folded = watermark_fold.fold(guess.residual, geometry)
         message, highest, tries = watermark_fold.find_message(folded, tries=_TRIES, least_z=_LEAST_PILOT_Z)
         self._decodings += tries
+        if message is not None and message.pilot_z > self._guess_z:
+            self.best_guess, self._guess_z = message.render_id, message.pilot_z
         return message, highest
 
 
