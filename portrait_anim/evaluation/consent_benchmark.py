@@ -23,7 +23,7 @@ import numpy as np
 from portrait_anim.consent.denylist import add_denied, find_denied
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.people_search import nearest_people
-from portrait_anim.consent.permit import authorise, still_valid
+from portrait_anim.consent.permit import RenderPermit, authorise, still_valid
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.evaluation.consent_population import (
@@ -85,7 +85,8 @@ def measure(store: ConsentStore, people: Sequence[Inhabitant], *, num_requests: 
         with store.read() as connection:
             find_denied(connection, store, invented_face(10**6 + number))
 
-    real, figures, permits = pick("real"), pick("fictional"), []
+    real, figures = pick("real"), pick("fictional")
+    permits: list[RenderPermit] = []
     lines = [
         _timed("first search: every template opened", 1, lambda _: search(0)),
         _timed("authorise, real person", num_requests, lambda i: permits.append(_ask(store, real[i]))),
@@ -100,7 +101,7 @@ def measure(store: ConsentStore, people: Sequence[Inhabitant], *, num_requests: 
     return lines
 
 
-def _ask(store: ConsentStore, one: Inhabitant) -> object:
+def _ask(store: ConsentStore, one: Inhabitant) -> RenderPermit:
     request = RenderRequest(
         cameo_id=one.cameo.id,
         portrait_digest=one.cameo.portrait_digest,

@@ -53,8 +53,8 @@ def upgrade() -> None:
     for index in ("kind", "cameo_id", "grant_id", "permit_id", "challenge_id"):
         op.drop_index(f"ix_ledger_{index}", "ledger")
     schema.metadata.create_all(connection)
-    for index in sorted(schema.ledger.indexes, key=lambda index: str(index.name)):
-        index.create(connection, checkfirst=True)
+    for made in sorted(schema.ledger.indexes, key=lambda index: str(index.name)):
+        made.create(connection, checkfirst=True)
     generation = 0
     for name in reversed(_OLD_TABLES):
         table = schema.metadata.tables[name]
