@@ -317,7 +317,7 @@ class _Session:
         if self._face is None or (self.options.crop_only and self.job.profile != "lite"):
             return ()
         matrix = portrait_transform(self._face, self.options.size_px).matrix if self.options.crop_only else None
-        zones = face_zones(self._face, matrix)
+        zones = face_zones(self._face.landmarks, matrix)
         return tuple((left + left_px, top, right + left_px, bottom) for left, top, right, bottom in zones)
 
     def _publish(

@@ -21,7 +21,7 @@ from portrait_anim.face.identity import IdentityEncoder, distance
 from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.inputs import read_portrait
 from portrait_anim.media.reader import VideoReader
-from portrait_anim.provenance.label import Labeller
+from portrait_anim.provenance.label import Labeller, face_zones
 from portrait_anim.types import CropTransform, Float32Array, Float64Array, Frame, IdentityEmbedding, UInt8Array
 
 IDENTITY_FRAMES: Final = 24
@@ -123,7 +123,7 @@ def measure_output(video: Path, view: PortraitView, encoders: Sequence[IdentityE
     with VideoReader(video) as reader:
         fps = float(reader.fps)
         curves = follow_face(_observed(iter(reader), thumbnails), fps)
-    labeller = Labeller(curves.size)
+    labeller = Labeller(curves.size, keep_clear=face_zones(view.landmarks))  # as the studio draws it
     hidden = label_hides(curves.points, labeller, fps, INNER_FACE)
     near = label_hides(curves.points, labeller, fps, range(_FACE_OVAL))
     clear = np.flatnonzero(curves.seen & ~hidden)

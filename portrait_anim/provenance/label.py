@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from portrait_anim.provenance.label_path import Box, LabelPath
 from portrait_anim.provenance.label_pill import SIZES, WORDINGS, LabelSize, Language, Wording, draw_pill
-from portrait_anim.types import FaceObservation, UInt8Array
+from portrait_anim.types import UInt8Array
 
 __all__ = ["DEFAULT_TEXT", "Labeller", "face_zones"]
 
@@ -23,6 +23,7 @@ DEFAULT_TEXT: Final = WORDINGS["en"].text
 # MediaPipe's mesh: both eyes with the irises, and the outer lips.
 _EYES: Final = (33, 133, 159, 145, 263, 362, 386, 374)
 _MOUTH: Final = (61, 291, 0, 17, 78, 308, 13, 14)
+_SURFACE: Final = 468  # points before those of the irises
 _MOVEMENT_SHARE: Final = 0.10  # of the face's height, how far the features move in a render
 
 
@@ -106,22 +107,20 @@ class Labeller:
         return marked
 
 
-def face_zones(face: FaceObservation, matrix: npt.NDArray[np.float64] | None = None) -> tuple[Box, Box]:
+def face_zones(landmarks: npt.NDArray[np.float64], matrix: npt.NDArray[np.float64] | None = None) -> tuple[Box, Box]:
     """The zones of a frame that the label must not stay on: eyes and mouth, with room for their movement.
 
     Args:
-        face: Face as found in the portrait.
+        landmarks: `(478, 2)` float64, the face as found in the portrait [px].
         matrix: `(2, 3)` float64, portrait pixels to frame pixels; `None` when the frame is the portrait.
 
     Returns:
         Zone of the eyes and zone of the mouth [px of the frame].
     """
-    points = np.asarray(face.landmarks, np.float64)
-    corners = np.asarray(face.box, np.float64).reshape(2, 2)
+    points = np.asarray(landmarks, np.float64)
     if matrix is not None:
         points = points @ matrix[:, :2].T + matrix[:, 2]
-        corners = corners @ matrix[:, :2].T + matrix[:, 2]
-    room_px = _MOVEMENT_SHARE * abs(corners[1, 1] - corners[0, 1])
+    room_px = _MOVEMENT_SHARE * float(np.ptp(points[:_SURFACE, 1]))
     return _zone(points[list(_EYES)], room_px), _zone(points[list(_MOUTH)], room_px)
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from portrait_anim.provenance.label import Labeller, face_zones
 from portrait_anim.provenance.label_path import CYCLE_S, MOMENT_S
 from portrait_anim.provenance.label_pill import LANGUAGES
-from portrait_anim.types import FaceObservation
 
 SIZES = [(128, 128), (256, 256), (512, 512), (1920, 1080), (1080, 1920)]
 
@@ -178,15 +177,15 @@ def test_eyes_and_mouth_are_never_covered_for_long(
 
 def test_zones_follow_the_face_into_the_frame() -> None:
     landmarks = np.full((478, 2), 50.0)
+    landmarks[[10, 152], 1] = 10, 90  # forehead and chin
     landmarks[[33, 263]] = [[30, 40], [70, 40]]
     landmarks[[159, 145, 133, 362, 386, 374]] = [50, 40]
     landmarks[[61, 291]] = [[40, 75], [60, 75]]
     landmarks[[0, 17, 78, 308, 13, 14]] = [50, 75]
-    face = FaceObservation(box=np.array([20.0, 10, 80, 90]), landmarks=landmarks, score=1.0)
-    eyes, mouth = face_zones(face)
+    eyes, mouth = face_zones(landmarks)
     assert eyes == (22, 32, 78, 48)
     assert mouth == (32, 67, 68, 83)
-    assert face_zones(face, np.array([[2.0, 0, 5], [0, 2.0, 1]]))[0] == (49, 65, 161, 97)
+    assert face_zones(landmarks, np.array([[2.0, 0, 5], [0, 2.0, 1]]))[0] == (49, 65, 161, 97)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
