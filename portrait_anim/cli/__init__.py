@@ -17,6 +17,7 @@ from portrait_anim import __version__
 from portrait_anim.cli import (
     account,
     animate,
+    attack_watermark,
     cameo,
     consent,
     demo,
@@ -64,6 +65,7 @@ demo.register(app)
 quickstart.register(app)
 train.register(app)
 evaluate.register(app)
+attack_watermark.register(app)
 
 
 def _print_version(wanted: bool) -> None:
