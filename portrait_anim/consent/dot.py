@@ -25,6 +25,7 @@ _ROWS: Final = (-0.8, 0.0, 0.8)
 _LEAST_HOP: Final = 0.6  # of the way from the middle to the edge; smaller hops drown in the tracker's noise
 _MOST_STOPS: Final = 20
 _LEAST_LOOK_DEG: Final = 1.5  # a look that moves less than this (standard deviation) follows nothing
+_MOST_TURN_DEG, _MOST_NOD_DEG = 15.0, 12.0  # a turn or nod outweighs all that eyes do, and would decide alone
 _VERTICAL_WEIGHT: Final = 0.5  # lids hide the iris, so that up and down are measured worse than left and right
 
 
@@ -107,7 +108,7 @@ def agreement(signals: FaceSignals, path: DotPath) -> tuple[Float64Array, Float6
 
     Returns:
         Start times `(S,)` [s] and agreement `(S,)`: the correlation of look and dot, sideways and up together, from -1
-        to 1; 0 where the recording is too short or the look does not move.
+        to 1; 0 where the look does not move, or the head turns or nods far as in another step.
     """
     begin, end = float(signals.time_s[0]), float(signals.time_s[-1])
     grid = np.arange(0.0, path.duration_s, _STEP_S)
@@ -116,7 +117,11 @@ def agreement(signals: FaceSignals, path: DotPath) -> tuple[Float64Array, Float6
     dot = dot - dot.mean(axis=0)
     weight = np.array([1.0, _VERTICAL_WEIGHT])
     result = np.zeros(len(starts))
+    turn, nod = (np.abs(angle - np.median(angle)) for angle in (signals.yaw_deg, signals.pitch_deg))
+    away_s = signals.time_s[(turn > _MOST_TURN_DEG) | (nod > _MOST_NOD_DEG)]
     for place, start in enumerate(starts):
+        if ((away_s >= start) & (away_s <= start + grid[-1])).any():
+            continue
         look = np.stack(
             [np.interp(start + grid, signals.time_s, signals.look_right_deg),
              np.interp(start + grid, signals.time_s, signals.look_up_deg)], axis=1,

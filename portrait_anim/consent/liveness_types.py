@@ -49,7 +49,7 @@ class LivenessLimits:
     blink_ratio: float = 0.45
     blink_pause_s: float = 1.2
     hold_s: float = 0.12
-    dot_agreement: float = 0.70
+    dot_agreement: float = 0.75
     step_s: float = 8.0
     stray_movements: int = 1
     min_duration_s: float = 4.0

@@ -55,12 +55,14 @@ def _table(figures: FaceMatchFigures, target_far: float) -> str:
 
 
 def _plot(figures: Sequence[FaceMatchFigures], path: Path) -> None:
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5 * len(figures), 5.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     for axis, item in zip(figure.subplots(1, len(figures), squeeze=False)[0], figures, strict=True):
+        axis.set_prop_cycle(color=[colormaps["tab20"](place) for place in range(20)])
         for name, (genuine, impostor) in item.curves.items():
             curve = error_curve(genuine, impostor)
             far, frr = _probit(curve.far), _probit(curve.frr)

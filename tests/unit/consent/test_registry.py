@@ -1,11 +1,15 @@
 import random
+import re
 from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from portrait_anim.consent.challenges import ACTIONS, EXPRESSIONS, TURNS, draw_actions, issue_challenge
+from portrait_anim.consent.denylist import add_denied
+from portrait_anim.consent.evidence import EnrolmentPolicy
 from portrait_anim.consent.grants import list_grants
+from portrait_anim.consent.kept_videos import forget_unrecorded, keep_video
 from portrait_anim.consent.ledger import Ledger, verify
 from portrait_anim.consent.registry import (
     delete_cameo,
@@ -15,6 +19,9 @@ from portrait_anim.consent.registry import (
     get_challenge,
     list_cameos,
 )
+from portrait_anim.consent.retention import erase_due
+from portrait_anim.consent.sealed_files import open_sealed_file
+from portrait_anim.consent.service_rows import find_challenge_videos
 from portrait_anim.errors import ConsentDenied, LedgerTampered, LivenessFailed
 from portrait_anim.types import IdentityEmbedding
 
@@ -231,3 +238,134 @@ def test_unknown_cameos(store, now):
         with pytest.raises(ConsentDenied) as caught:
             call()
         assert caught.value.reason == "no_cameo"
+
+
+def test_a_challenge_is_for_one_portrait_only(store, enrol, digest, issued, now):
+    with pytest.raises(ConsentDenied) as caught:
+        enrol(portrait_digest=digest(2))
+    assert caught.value.reason == "portrait_mismatch"
+    assert get_challenge(store, issued.id, now) == issued
+    assert enrol().portrait_digest == digest(1)
+
+
+@pytest.mark.parametrize("declared", [False, None, 0, "yes"])
+def test_only_adults_get_a_challenge(declared, store, now, digest):
+    with pytest.raises(ConsentDenied) as caught:
+        issue_challenge(store, name="Ada", portrait_digest=digest(1), adult_declared=declared, now=now)
+    assert caught.value.reason == "not_adult"
+
+
+def test_a_challenge_holds_code_and_dot_as_asked(store, now, digest):
+    def issue(**changes):
+        return issue_challenge(store, name="Ada", portrait_digest=digest(1), adult_declared=True, now=now, **changes)
+
+    plain, dotted = issue(code_policy="off"), issue(dot=True, code_policy="required", purpose="film")
+    assert (plain.code, plain.dot_path) == ("", "")
+    assert "follow_dot" not in plain.actions
+    assert dotted.actions.count("follow_dot") == 1
+    assert re.fullmatch(r"\d{6}", dotted.code)
+    assert (dotted.purpose, dotted.code_policy) == ("film", "required")
+    assert get_challenge(store, dotted.id, now) == dotted
+    with pytest.raises(ValueError, match="code policy"):
+        issue(code_policy="maybe")
+
+
+def test_the_same_file_does_not_answer_twice(store, enrol, camera, digest, now, perform, someone):
+    enrol()
+    again = issue_challenge(
+        store, name="Ada Lovelace", portrait_digest=digest(1), adult_declared=True, now=now, random=random.Random(3 + 1)
+    )
+    with pytest.raises(LivenessFailed, match="this very file"):
+        enrol(challenge_id=again.id, observations=perform(actions=again.actions).frames())
+    assert [row.kind for row in Ledger(store).rows()] == ["enrolled", "enrolment_refused"]
+
+
+@pytest.fixture
+def second(store, now, digest, perform, someone, camera):
+    """Enrol one more person with an own challenge."""
+
+    def run(name, who, **changes):
+        challenge = issue_challenge(
+            store, name=name, portrait_digest=digest(50 + who), adult_declared=True, now=now, random=random.Random(who)
+        )
+        call = {
+            "challenge_id": challenge.id,
+            "portrait_embedding": someone(who, age=0.1),
+            "portrait_digest": digest(50 + who),
+            "observations": perform(actions=challenge.actions, who=who).frames(),
+            "evidence": camera(sha256=f"{who:064x}"),
+            "now": now,
+        }
+        return enroll(store, **{**call, **changes})
+
+    return run
+
+
+def test_an_enrolled_face_does_not_enrol_under_another_name(store, enrol, second):
+    first = enrol()
+    with pytest.raises(ConsentDenied) as caught:
+        second("Somebody Else", 1)
+    assert caught.value.reason == "matches_other_person"
+    assert "Ada" not in str(caught.value)
+    assert list_cameos(store) == [first]
+    assert second("Bob", 2).name == "Bob"
+
+
+def test_an_enrolled_face_enrols_again_under_its_own_name(store, enrol, second):
+    enrol()
+    assert second("ada lovelace", 1).kind == "real"
+
+
+def test_another_name_is_flagged_where_the_policy_says_so(store, enrol, second):
+    first = enrol()
+    twin = second("Somebody Else", 1, policy=EnrolmentPolicy(same_face="flag"))
+    (row,) = Ledger(store).rows(cameo_id=twin.id)
+    assert row.payload["same_face_as"] == [first.id]
+
+
+def test_a_protected_face_is_never_enrolled(store, second, someone, now, digest):
+    add_denied(store, [someone(2)], label="request 7", now=now)
+    with pytest.raises(ConsentDenied) as caught:
+        second("Bob", 2, policy=EnrolmentPolicy(same_face="flag"))
+    assert caught.value.reason == "denylisted"
+    with pytest.raises(ConsentDenied) as caught:
+        enroll_fictional(
+            store, name="R", statement="Invented.", portrait_embedding=someone(2), portrait_digest=digest(9), now=now
+        )
+    assert caught.value.reason == "denylisted"
+    assert list_cameos(store) == []
+
+
+def test_a_protected_face_of_another_face_model_refuses_everybody(store, second, now):
+    other = IdentityEmbedding(vector=np.ones(512, np.float32), backend="arcface")
+    add_denied(store, [other], label="request 8", now=now)
+    with pytest.raises(ConsentDenied) as caught:
+        second("Bob", 2)
+    assert caught.value.reason == "not_comparable"
+
+
+def test_a_video_is_kept_encrypted_for_its_time(store, enrol, tmp_path, now):
+    video = tmp_path / "me; rm -rf ~.mp4"
+    video.write_bytes(b"moving pictures" * 9999)
+    kept = keep_video(store, video)
+    enrol(kept=kept)
+    sealed = (store.home / kept.stored_file).read_bytes()
+    assert b"moving" not in sealed
+    assert b"".join(open_sealed_file(store.home / kept.stored_file, kept.file_key)) == video.read_bytes()
+    assert "rm" not in kept.stored_file
+    erase_due(store, now + timedelta(days=29))
+    assert (store.home / kept.stored_file).exists()
+    erase_due(store, now + timedelta(days=31))
+    assert not (store.home / kept.stored_file).exists()
+    with store.read() as connection:
+        (left,) = find_challenge_videos(connection, store)
+    assert (left.stored_file, left.file_key) == ("", None)
+    assert left.sha256 == "c" * 64
+
+
+def test_a_copy_that_nothing_speaks_of_is_erased(store, issued, tmp_path):
+    video = tmp_path / "video"
+    video.write_bytes(b"x")
+    kept = keep_video(store, video)
+    forget_unrecorded(store, issued.id, kept)
+    assert not (store.home / kept.stored_file).exists()
