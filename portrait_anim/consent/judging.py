@@ -16,7 +16,7 @@ from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.consent.people_search import protected_people
 from portrait_anim.consent.policy import decide
-from portrait_anim.consent.records import Cameo, Decision, Grant, LedgerRow, RenderRequest, duration_ms
+from portrait_anim.consent.records import Cameo, Decision, Grant, LedgerRow, RenderRequest, Usage, duration_ms
 from portrait_anim.consent.rows import find_cameo, find_grants
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.usage import charged
@@ -45,6 +45,7 @@ def judge(
     request: RenderRequest,
     now: datetime,
     match: MatchPolicy | None,
+    ahead: Mapping[str, Usage] | None = None,
 ) -> Judgement:
     """Read what a decision needs and decide; records that were tampered with allow nothing.
 
@@ -54,11 +55,13 @@ def judge(
         request: What is asked.
         now: Current time [UTC].
         match: How alike the portrait must be to the enrolled person.
+        ahead: Use by grant id that will have been made before this request, though nothing of it is recorded yet.
     """
+    ahead = ahead or {}
     try:
         cameo = find_cameo(connection, store, request.cameo_id)
         grants = find_grants(connection, store, cameo_id=request.cameo_id)
-        used = {grant.id: charged(connection, store, grant.id) for grant in grants}
+        used = {grant.id: charged(connection, store, grant.id) + ahead.get(grant.id, Usage()) for grant in grants}
         fictional = cameo is not None and cameo.kind == "fictional"
         face, picture = request.portrait_embedding, request.portrait_digest
         protected = protected_people(connection, store, face, picture, match) if fictional else []

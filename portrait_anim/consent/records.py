@@ -249,6 +249,9 @@ class Usage:
     renders: int = 0
     milliseconds: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(renders=self.renders + other.renders, milliseconds=self.milliseconds + other.milliseconds)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:

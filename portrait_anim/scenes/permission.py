@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from portrait_anim.consent.grants import list_grants
-from portrait_anim.consent.ledger import Ledger, usage
-from portrait_anim.consent.policy import decide
-from portrait_anim.consent.records import Cameo, Decision, Grant, RenderRequest, Usage, duration_ms
+from portrait_anim.consent.judging import judge
+from portrait_anim.consent.ledger import Ledger
+from portrait_anim.consent.records import Decision, RenderRequest, Usage, duration_ms
 from portrait_anim.consent.registry import list_cameos
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.consent.withdrawal import is_withdrawn
 from portrait_anim.enrolment import MeasuredPortrait, measure_portrait
 from portrait_anim.errors import ConsentDenied
 from portrait_anim.scenes.planner import PlannedShot, ScenePlan
@@ -63,20 +64,15 @@ def check_grants(
 
 
 def _decisions(requests: Sequence[RenderRequest], store: ConsentStore, now: datetime) -> Iterator[Decision]:
-    """Decide about several requests in a row, each as if the ones before had been used."""
-    cameos: dict[str, Cameo] = {cameo.id: cameo for cameo in list_cameos(store, deleted=True)}
-    protected = [cameo for cameo in cameos.values() if cameo.kind == "real" and cameo.status == "active"]
-    grants: list[Grant] = list_grants(store)
+    """Decide about several requests in a row as the gate will, each as if the ones before had been used."""
+    ahead: dict[str, Usage] = {}
     with store.read() as connection:
-        used = {grant.id: usage(connection, grant.id) for grant in grants}
-    for request in requests:
-        decision = decide(request, cameos.get(request.cameo_id), grants, now, used, protected=protected)
-        if decision.allowed and decision.grant_id is not None:
-            before = used[decision.grant_id]
-            used[decision.grant_id] = Usage(
-                renders=before.renders + 1, milliseconds=before.milliseconds + duration_ms(request.duration_s)
-            )
-        yield decision
+        for request in requests:
+            decision = judge(connection, store, request, now, None, ahead).decision
+            if decision.allowed and decision.grant_id is not None:
+                asked = Usage(renders=1, milliseconds=duration_ms(request.duration_s))
+                ahead[decision.grant_id] = ahead.get(decision.grant_id, Usage()) + asked
+            yield decision
 
 
 def _request(
@@ -115,7 +111,7 @@ def why_withdrawn(store: ConsentStore, cameo_id: str, grant_id: str, now: dateti
 
 
 def was_rendered(store: ConsentStore, permit_id: str, grant_id: str, digest: str) -> bool:
-    """Say whether the ledger knows a file as the result of a permit.
+    """Say whether the ledger knows a file as the result of a permit, and its owner did not withdraw it.
 
     Args:
         store: The open consent store.
@@ -124,4 +120,5 @@ def was_rendered(store: ConsentStore, permit_id: str, grant_id: str, digest: str
         digest: sha256 of the file, hexadecimal.
     """
     rows = Ledger(store).rows(grant_id=grant_id, kind="rendered")
-    return any(row.permit_id == permit_id and row.payload.get("output_digest") == digest for row in rows)
+    made = any(row.permit_id == permit_id and row.payload.get("output_digest") == digest for row in rows)
+    return made and not is_withdrawn(store, permit_id)
