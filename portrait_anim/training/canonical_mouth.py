@@ -64,8 +64,8 @@ def build_mouth(head: IctHead) -> MouthInterior:
 def _between_teeth(x: Float32Array, upper: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Float32Array:
     """Shade `(P,)` that draws the edges between teeth at distances `x` `(P,)` from the middle [10 cm]."""
     nearest = [np.abs(np.abs(x)[:, None] - np.asarray(edges)).min(1) for edges in (_EDGES_ABOVE, _EDGES_BELOW)]
-    distance = np.where(upper, *nearest)
-    return np.asarray(1 - _EDGE_SHADE * np.exp(-((distance / _EDGE_WIDTH) ** 2)), dtype=np.float32)
+    distance: Float32Array = np.where(upper, nearest[0], nearest[1])
+    return np.asarray(1 - _EDGE_SHADE * np.exp(-np.square(distance / _EDGE_WIDTH)), dtype=np.float32)
 
 
 def vertex_facing(head: IctHead) -> Float32Array:
