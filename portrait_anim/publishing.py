@@ -22,7 +22,7 @@ from portrait_anim.consent.records import duration_ms
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import SigningError
 from portrait_anim.provenance.claims import ManifestClaims, PermitProof, render_id
-from portrait_anim.provenance.fingerprint import INDEX_RATE_HZ, fingerprint
+from portrait_anim.provenance.fingerprint import INDEX_RATE_HZ, fingerprint, fingerprint_image
 from portrait_anim.provenance.index import PublishedFile, RenderIndex
 from portrait_anim.provenance.ingestion import check_source
 from portrait_anim.provenance.label import Labeller
@@ -167,7 +167,9 @@ def make_claims(
     )
 
 
-def sign_and_check(draft: Path, signed: Path, *, claims: ManifestClaims, home: Path) -> Published:
+def sign_and_check(
+    draft: Path, signed: Path, *, claims: ManifestClaims, home: Path, source: UInt8Array | None = None
+) -> Published:
     """Sign a finished file, verify it as a stranger would, and prepare its entry for the index.
 
     Args:
@@ -175,6 +177,7 @@ def sign_and_check(draft: Path, signed: Path, *, claims: ManifestClaims, home: P
         signed: Where the signed file goes.
         claims: What it states.
         home: The installation's home folder.
+        source: The portrait as it is framed in the file, `(H, W, 3)` uint8, so that it is not taken for a still of it.
 
     Returns:
         The signed file; its entry is not in the index yet.
@@ -184,16 +187,17 @@ def sign_and_check(draft: Path, signed: Path, *, claims: ManifestClaims, home: P
         ProvenanceError: If the operator's settings are not usable.
     """
     sign_file(draft, signed, claims=claims, home=home)
-    return check_signed(signed, claims=claims, home=home)
+    return check_signed(signed, claims=claims, home=home, source=source)
 
 
-def check_signed(signed: Path, *, claims: ManifestClaims, home: Path) -> Published:
+def check_signed(signed: Path, *, claims: ManifestClaims, home: Path, source: UInt8Array | None = None) -> Published:
     """Verify a signed file as a stranger would, and prepare its entry for the index.
 
     Args:
         signed: The signed file.
         claims: What it states.
         home: The installation's home folder.
+        source: See `sign_and_check`.
 
     Returns:
         The file; its entry is not in the index yet.
@@ -219,6 +223,7 @@ def check_signed(signed: Path, *, claims: ManifestClaims, home: Path) -> Publish
         created=claims.created,
         manifest=manifest.json,
         fingerprint=fingerprint(signed, rate_hz=INDEX_RATE_HZ),
+        source=None if source is None else fingerprint_image(source),
     )
     return Published(path=signed, sha256=digest, report=report, entry=entry)
 

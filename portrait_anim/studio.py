@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -20,12 +20,13 @@ from portrait_anim.consent import permit as gate
 from portrait_anim.consent import renders
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.errors import Cancelled, MediaError, NoFaceFound, PortraitAnimError, SourceRefused
-from portrait_anim.face.crop import portrait_transform
+from portrait_anim.errors import Cancelled, NoFaceFound, PortraitAnimError, SourceRefused
+from portrait_anim.face.crop import crop, portrait_transform
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
 from portrait_anim.home import default_home
 from portrait_anim.inputs import DrivingSource, read_portrait
+from portrait_anim.jobs import RenderJob, RenderResult, check_output
 from portrait_anim.loading import default_options, load_pipeline
 from portrait_anim.media.image import pixel_digest, write_image
 from portrait_anim.media.writer import VideoWriter
@@ -33,7 +34,6 @@ from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.provenance.label import face_zones
 from portrait_anim.provenance.label_path import Box
 from portrait_anim.provenance.settings import load_settings
-from portrait_anim.provenance.verify import VerificationReport
 from portrait_anim.publishing import FrameMarker, check_sources, make_claims, remember, sign_and_check
 from portrait_anim.sheet import ContactSheet, side_by_side
 from portrait_anim.types import FaceObservation, PathLike, Progress, ProgressCallback, UInt8Array
@@ -45,78 +45,6 @@ if TYPE_CHECKING:
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
 
 __all__ = ["RenderJob", "RenderResult", "animate", "default_home", "default_options", "load_pipeline"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenderJob:
-    """What to render, apart from how (`AnimationOptions`).
-
-    Attributes:
-        portrait: Picture, or a video whose frame `portrait_frame` is taken.
-        driving: Driving clip, driving picture, or motion file.
-        cameo: Id of the enrolled cameo that the portrait shows.
-        output: MP4 file to write.
-        grantee: Who renders; must be the grantee of a grant.
-        purpose: What for; must be allowed by the grant.
-        context: Scene or context; must be allowed by the grant.
-        audio: `"driver"`, `"none"`, or a file with sound.
-        start_s: Start within the driving clip [s].
-        end_s: End within the driving clip [s]; `None` is its end.
-        fps: Output frame rate [1/s]; `None` keeps the driver's.
-        portrait_frame: Frame number when the portrait is a video.
-        compare: Put driver and source beside the result.
-        sheet: Write a contact sheet to this PNG.
-        profile: Model profile.
-    """
-
-    portrait: Path
-    driving: Path
-    cameo: str
-    output: Path
-    grantee: str = "operator"
-    purpose: str = ""
-    context: str = "animate"
-    audio: str = "driver"
-    start_s: float = 0.0
-    end_s: float | None = None
-    fps: Fraction | None = None
-    portrait_frame: int = 0
-    compare: bool = False
-    sheet: Path | None = None
-    profile: str = "lite"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenderResult:
-    """A finished, signed file.
-
-    Attributes:
-        path: The MP4.
-        sha256: Its checksum.
-        cameo_id: Whose likeness.
-        grant_id: Under which permission.
-        permit_id: By which authorisation.
-        ledger_row: Sequence number of its ledger record.
-        num_frames: Frames written.
-        lost_frames: Frames in which the driver's face was not seen (motion was held).
-        fps: Frame rate [1/s].
-        seed: Seed used.
-        verification: What `verify` says about the file.
-        sheet: Contact sheet, when asked for.
-    """
-
-    path: Path
-    sha256: str
-    cameo_id: str
-    grant_id: str
-    permit_id: str
-    ledger_row: int
-    num_frames: int
-    lost_frames: int
-    fps: Fraction
-    seed: int
-    verification: VerificationReport
-    sheet: Path | None = None
 
 
 def animate(
@@ -208,7 +136,7 @@ class _Session:
     def run(self, pipeline: PortraitAnimationPipeline | None) -> RenderResult:
         """Authorise, render, sign, record; undo everything on failure."""
         job = self.job
-        _check_output(job)
+        check_output(job)
         self._tell("portrait", 0, None)
         portrait = read_portrait(job.portrait, job.portrait_frame)
         source = DrivingSource(
@@ -312,6 +240,14 @@ class _Session:
     def _marker(self, size: tuple[int, int], permit: RenderPermit, zones: Sequence[Box] = ()) -> FrameMarker:
         return FrameMarker(size, permit=permit, label=self._settings.label, keep_clear=zones)
 
+    def _framed(self, portrait: UInt8Array) -> UInt8Array | None:
+        """The portrait as the output frames it; `None` when it stands beside other pictures."""
+        if self.job.compare or self._face is None:
+            return None
+        if not self.options.crop_only:
+            return portrait
+        return crop(portrait, portrait_transform(self._face, self.options.size_px))
+
     def _zones(self, *, left_px: int) -> tuple[Box, ...]:
         """Eyes and mouth in the output, whose picture of the result begins `left_px` from the left."""
         if self._face is None or (self.options.crop_only and self.job.profile != "lite"):
@@ -336,7 +272,9 @@ class _Session:
             self.store, permit, seed=self.options.seed, portrait_sha256=pixel_digest(portrait),
             driver_sha256=file_sha256(job.driving), now=self._clock(),
         )  # fmt: skip
-        film = sign_and_check(draft, folder / "signed.mp4", claims=claims, home=self.store.home)
+        film = sign_and_check(
+            draft, folder / "signed.mp4", claims=claims, home=self.store.home, source=self._framed(portrait)
+        )
         files = [film]
         if job.sheet:
             picture, signed = folder / "sheet.png", folder / "sheet-signed.png"
@@ -372,13 +310,3 @@ class _Session:
     def _stop_if_cancelled(self) -> None:
         if self._cancel and self._cancel():
             raise Cancelled("stopped as asked; no file was written")
-
-
-def _check_output(job: RenderJob) -> None:
-    """Refuse outputs that could not be written, before any work is done."""
-    targets = [(job.output, (".mp4", ".m4v"))] + ([(job.sheet, (".png",))] if job.sheet else [])
-    for path, suffixes in targets:
-        if path.suffix.lower() not in suffixes:
-            raise MediaError(f"expected an output name ending in {suffixes[0]}, got {path.name}; rename it")
-        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise MediaError(f"expected a file in a folder that can be written, got {path}; choose another place")

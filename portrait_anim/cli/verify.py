@@ -27,10 +27,12 @@ def verify(
     ] = 20.0,
     manifest: Annotated[bool, typer.Option("--manifest", help="Show the manifest of a recovered original.")] = False,
 ) -> None:
-    """Say who signed files, whether they were altered, what is marked in them, and whether consent stands.
+    """Say who signed files, whether they were altered, and whether consent stands.
 
-    Works on any file of anyone. A file whose manifest was stripped is found again by its invisible mark, or by what it
-    looks like. Exit code 0 when there is no doubt about any file, 4 on any doubt.
+    Works on any file of anyone. A file that lost its manifest is found again by
+    its invisible mark, or by what it looks like.
+
+    Exit code 0 when there is no doubt about any file, 4 on any doubt.
     """
     from portrait_anim.verification import list_files, verify_all
 

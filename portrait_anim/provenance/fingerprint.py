@@ -124,6 +124,15 @@ def fingerprint(path: Path, *, rate_hz: float = DEFAULT_RATE_HZ) -> VideoFingerp
     return VideoFingerprint(times_s=np.array(times, np.float64), hashes=np.stack(hashes))
 
 
+def fingerprint_image(image: UInt8Array) -> VideoFingerprint:
+    """Compute the fingerprint of a picture that is in memory.
+
+    Args:
+        image: `(H, W, 3)` uint8 sRGB.
+    """
+    return VideoFingerprint(times_s=np.zeros(1), hashes=hash_image(image)[None])
+
+
 def hash_image(image: UInt8Array) -> npt.NDArray[np.uint64]:
     """Hash one picture.
 

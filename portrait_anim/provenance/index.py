@@ -56,6 +56,7 @@ _published = Table(
     Column("created", String(40), nullable=False),
     Column("manifest", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
+    Column("source", LargeBinary, nullable=True),
 )
 
 
@@ -71,6 +72,8 @@ class PublishedFile:
         created: When it was made [UTC].
         manifest: Its manifest store as JSON text.
         fingerprint: What it looks like.
+        source: What the portrait that it was made from looks like, or `None`. A still of a render and the portrait are
+            nearly the same picture; only with this is a still claimed, and the portrait itself never.
     """
 
     sha256: str
@@ -80,6 +83,7 @@ class PublishedFile:
     created: datetime
     manifest: str = field(repr=False)
     fingerprint: VideoFingerprint = field(repr=False)
+    source: VideoFingerprint | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +129,7 @@ class RenderIndex:
             "created": published.created.astimezone(timezone.utc).isoformat(),
             "manifest": published.manifest,
             "fingerprint": published.fingerprint.to_bytes(),
+            "source": None if published.source is None else published.source.to_bytes(),
         }
         with self._engine("write", create=True) as engine, engine.begin() as connection:
             _metadata.create_all(connection)
@@ -162,11 +167,14 @@ class RenderIndex:
         """
         scores: dict[str, tuple[float, str]] = {}  # the best file of every permit
         columns = _published.c
-        for row in self._rows(select(columns.sha256, columns.permit_id, columns.fingerprint)):
+        for row in self._rows(select(columns.sha256, columns.permit_id, columns.fingerprint, columns.source)):
             known = self._unpack(row.fingerprint)
             if not may_match(known, wanted):
                 continue
-            scores[row.permit_id] = max(scores.get(row.permit_id, (0.0, "")), (similarity(known, wanted), row.sha256))
+            score = similarity(known, wanted)
+            if len(wanted.times_s) == 1 and not self._is_no_source(row.source, wanted, score):
+                continue
+            scores[row.permit_id] = max(scores.get(row.permit_id, (0.0, "")), (score, row.sha256))
         ranked = sorted(scores.values(), reverse=True)
         if not ranked or ranked[0][0] < SAME_RENDER:
             return None
@@ -174,6 +182,10 @@ class RenderIndex:
             rival = ranked[1][0] if len(ranked) > 1 else 0.0
             return Lookalike(file=self._read(row), similarity=ranked[0][0], rival=rival)
         return None
+
+    def _is_no_source(self, source: bytes | None, still: VideoFingerprint, score: float) -> bool:
+        """Whether a still is more like the render than like the portrait behind it."""
+        return source is not None and similarity(self._unpack(source), still) < score
 
     def forget(self, cameo_id: str) -> int:
         """Erase everything about a cameo, for good.
@@ -202,6 +214,7 @@ class RenderIndex:
             created=datetime.fromisoformat(values["created"]),
             manifest=values["manifest"],
             fingerprint=self._unpack(values["fingerprint"]),
+            source=None if values["source"] is None else self._unpack(values["source"]),
         )
 
     def _unpack(self, data: bytes) -> VideoFingerprint:

@@ -30,6 +30,7 @@ from portrait_anim.errors import MediaError, ProvenanceError, SourceRefused
 from portrait_anim.media.image import pixel_digest, read_image, resize, write_image
 from portrait_anim.media.reader import VideoReader
 from portrait_anim.media.writer import VideoWriter
+from portrait_anim.provenance.fingerprint import fingerprint_image
 from portrait_anim.provenance.index import INDEX_FILE
 from portrait_anim.provenance.label import Labeller
 from portrait_anim.provenance.manifest import sign_file
@@ -165,6 +166,21 @@ def test_copy_without_mark_is_found_by_its_looks(world: World, tmp_path: Path) -
     assert report.render is not None
     assert report.render.permit_id == world.permit.id
     assert any("The original is known here" in finding for finding in report.findings)
+
+
+def test_a_still_is_found_and_the_portrait_behind_it_is_not_claimed(world: World, tmp_path: Path) -> None:
+    pictures = frames()
+    draft = tmp_path / "still.png"
+    write_image(draft, Labeller((SIDE, SIDE)).draw(pictures[12], 12 / 25))
+    # The published clip does not say what its portrait looks like: a still is not claimed then.
+    assert verify(draft, home=world.home, mark_budget_s=0.1).recovery is None
+    entry = replace(world.published.entry, source=fingerprint_image(pictures[0]))
+    remember(world.home, replace(world.published, entry=entry))
+    found = verify(draft, home=world.home, mark_budget_s=0.1).recovery
+    assert found is not None
+    assert found.sha256 == world.published.sha256
+    write_image(tmp_path / "portrait.jpg", pictures[0])
+    assert verify(tmp_path / "portrait.jpg", home=world.home, mark_budget_s=0.1).recovery is None
 
 
 def test_altered_copy_is_found_too(world: World, tmp_path: Path) -> None:
