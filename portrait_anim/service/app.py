@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from functools import partial
+from random import Random
 
 import anyio
 import anyio.to_thread
@@ -35,6 +36,7 @@ def create_app(
     settings: ServiceSettings | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     monotonic: Callable[[], float] = time.monotonic,
+    random: Random | None = None,
     maintain_every_s: float | None = None,
 ) -> FastAPI:
     """Build the service for one store.
@@ -44,6 +46,7 @@ def create_app(
         settings: How the service behaves.
         clock: Current time, timezone-aware.
         monotonic: Time that never goes back, for rate limits [s].
+        random: Source of randomness of challenges; the operating system's when `None`.
         maintain_every_s: Do a deployment's regular work this often while serving [s]; `None` leaves it to others.
 
     Returns:
@@ -54,6 +57,7 @@ def create_app(
         store=store,
         settings=settings,
         clock=clock,
+        random=random,
         by_address=RateLimiter(per_minute=settings.address_per_minute, burst=settings.burst, clock=monotonic),
         by_token=RateLimiter(per_minute=settings.token_per_minute, burst=settings.burst, clock=monotonic),
         by_failure=RateLimiter(

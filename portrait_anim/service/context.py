@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -33,6 +34,7 @@ class ServiceSettings:
         video_days: How long challenge videos are kept [days], for the page that says so.
         token_lifetime: How long new tokens hold.
         code_policy: Whether six spoken digits must be heard in challenge videos.
+        num_actions: How many movements a challenge asks for, 5 to 9.
     """
 
     max_video_mb: int = 200
@@ -44,6 +46,7 @@ class ServiceSettings:
     video_days: int = 30
     token_lifetime: timedelta = timedelta(days=365)
     code_policy: CodePolicy = "optional"
+    num_actions: int = 5
 
     def __post_init__(self) -> None:
         if self.max_video_mb < 1 or self.max_portrait_mb < 1:
@@ -69,6 +72,7 @@ class Service:
         by_address: Requests from one address.
         by_token: Requests with one token.
         by_failure: Failed sign-ins from one address.
+        random: Source of randomness of challenges; the operating system's when `None`.
     """
 
     store: ConsentStore
@@ -77,6 +81,7 @@ class Service:
     by_address: RateLimiter
     by_token: RateLimiter
     by_failure: RateLimiter
+    random: Random | None = None
     incoming: Path = field(init=False)
 
     def __post_init__(self) -> None:

@@ -15,18 +15,41 @@ from starlette.datastructures import FormData, UploadFile
 from portrait_anim.consent.challenges import LIFETIME
 from portrait_anim.consent.links import EnrolmentLink, open_link
 from portrait_anim.consent.records import Challenge
-from portrait_anim.errors import ConsentDenied, InputError, LivenessFailed
+from portrait_anim.errors import (
+    ConsentDenied,
+    FaceTooSmall,
+    InputError,
+    LivenessFailed,
+    MediaError,
+    MultipleFaces,
+    NoFaceFound,
+)
 from portrait_anim.service import enrolling
 from portrait_anim.service.access import refuse_if_late
 from portrait_anim.service.context import CurrentService, Service, address_of
 from portrait_anim.service.failures import Refused
 from portrait_anim.service.forms import form_holds, form_token
-from portrait_anim.service.public import page
+from portrait_anim.service.pages import page
 
 router = APIRouter(prefix="/enrol", tags=["enrolment"], default_response_class=HTMLResponse)
 
 _MAX_WAITING: Final = 4
 _T = TypeVar("_T")
+
+# The first line that fits is shown, so a narrower kind stands above a wider one.
+_PROBLEMS: Final[tuple[tuple[type[InputError], str], ...]] = (
+    (FaceTooSmall, "Your face is too small in this {what}. Come closer to the camera."),
+    (MultipleFaces, "There are several faces in this {what}. Only yours should be in the picture."),
+    (NoFaceFound, "No face was found in this {what}. Your whole face should be in the picture, in good light."),
+    (MediaError, "This file cannot be read as a {what}. Take a new one, or choose another file."),
+)
+_REFUSALS: Final = {
+    "no_challenge": "This video belongs to another link or to an older page. Please start again.",
+    "challenge_used": "This challenge was answered already. Please start again with new movements.",
+    "challenge_expired": "The ten minutes were over. Please start again with new movements.",
+    "denylisted": "This face was entered as never to be animated here. If it is yours and you want to enrol, ask the "
+    "operator.",
+}
 
 LinkToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
@@ -95,7 +118,7 @@ async def start(request: Request, service: CurrentService, link: LinkToken, foun
             dot = _text(form, "dot") == "yes"
             challenge = await _queue(request).run(partial(enrolling.begin, service, link, upload.file, dot=dot))
         except InputError as error:
-            return _welcome(service, link, found, f"This photo cannot be used: {error}", 422)
+            return _welcome(service, link, found, _plain(error, "photo"), 422)
     return _challenge(service, link, found, challenge)
 
 
@@ -116,8 +139,10 @@ async def answer(request: Request, service: CurrentService, link: LinkToken, fou
             )
         except LivenessFailed as error:
             return _failed(link, "The video did not pass these checks:", error.failures, status=422)
-        except (ConsentDenied, InputError) as error:
-            return _failed(link, str(error), status=422)
+        except InputError as error:
+            return _failed(link, _plain(error, "video"), status=422)
+        except ConsentDenied as error:
+            return _failed(link, _REFUSALS.get(error.reason, str(error)), status=422)
     return page("result.html", cameo_id=made.cameo.id, token=made.token, link=link)
 
 
@@ -145,6 +170,14 @@ def _challenge(service: Service, link: str, found: EnrolmentLink, challenge: Cha
 
 def _failed(link: str, summary: str, failures: tuple[str, ...] = (), *, status: int) -> HTMLResponse:
     return page("result.html", status=status, cameo_id="", summary=summary, failures=failures, link=link, again=True)
+
+
+def _plain(error: InputError, what: str) -> str:
+    """Say what is wrong with a photo or video in words for the person who took it."""
+    for kind, sentence in _PROBLEMS:
+        if isinstance(error, kind):
+            return sentence.format(what=what)
+    return f"This {what} cannot be used: {error}"
 
 
 def _text(form: FormData, name: str) -> str:

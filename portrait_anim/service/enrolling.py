@@ -64,7 +64,8 @@ def begin(service: Service, link_token: str, portrait: IO[bytes], *, dot: bool) 
     links.count_attempt(service.store, link_token, now)
     challenge = issue_challenge(
         service.store, name=link.name, portrait_digest=measured.digest, adult_declared=True, now=now, dot=dot,
-        code_policy=service.settings.code_policy, link_token_digest=link.digest,
+        code_policy=service.settings.code_policy, link_token_digest=link.digest, random=service.random,
+        num_actions=service.settings.num_actions,
     )  # fmt: skip
     sealed = service.store.vault.seal(content, "incoming", challenge.id, link.digest)
     _write_private(service.incoming / f"{challenge.id}{_SUFFIX}", sealed)
@@ -115,7 +116,8 @@ def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes
 
 def instructions(challenge: Challenge) -> list[dict[str, str]]:
     """Return the steps of a challenge as the page shows them."""
-    return [{"action": action, "text": INSTRUCTIONS[action]} for action in challenge.actions]
+    words = {**INSTRUCTIONS, "follow_dot": "follow the moving dot with your eyes"}  # the page starts it
+    return [{"action": action, "text": words[action][:1].upper() + words[action][1:]} for action in challenge.actions]
 
 
 def dot_corners(challenge: Challenge) -> str:

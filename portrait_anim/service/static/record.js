@@ -81,7 +81,10 @@ async function open() {
       video: { facingMode: "user", width: { ideal: 1280 }, height: { ideal: 720 } }, audio: Boolean(byId("code")),
     });
     byId("preview").srcObject = stream;
-    byId("stage").hidden = byId("record").hidden = false;
+    byId("stage").hidden = byId("record").hidden = byId("now").hidden = false;
+    byId("open").hidden = true;
+    byId("now").textContent = "Hold the phone so that your whole face is in the picture, then start.";
+    byId("stage").scrollIntoView({ block: "center" });
     byId("record").focus();
     byId("record").onclick = async () => {
       byId("record").disabled = true;
@@ -89,7 +92,7 @@ async function open() {
       stream.getTracks().forEach((track) => track.stop());
       files.items.add(file);
       byId("video").files = files.files;
-      byId("stage").hidden = byId("record").hidden = true;
+      byId("stage").hidden = byId("record").hidden = byId("now").hidden = true;
       byId("wait").textContent = "Your video is ready. Hand it in now.";
       byId("send").focus();
     };
