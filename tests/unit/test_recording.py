@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timezone
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from portrait_anim.consent.recording_checks import first_cut
+from portrait_anim.errors import MediaError
+from portrait_anim.media.reader import VideoReader
+from portrait_anim.media.writer import VideoWriter
+from portrait_anim.observation import check_sizes
+from portrait_anim.provenance.fingerprint import fingerprint
+from portrait_anim.recording import SceneWatcher, screen_pattern
+from portrait_anim.recording_origin import file_digest, likest, origin_marks, recorded_at
+from portrait_anim.types import FaceObservation, Frame
+from portrait_anim.weights import samples_dir
+
+SAMPLES = samples_dir()
+VIDEO = SAMPLES / "challenge.mp4"
+RANDOM = np.random.default_rng(0)
+WALL = np.repeat(np.repeat(RANDOM.integers(0, 255, (40, 60, 3), dtype=np.uint8), 12, 0), 12, 1)  # (480, 720, 3)
+
+
+def face_at(left: float, top: float, side: float) -> FaceObservation:
+    box = np.array([left, top, left + side, top + side])
+    return FaceObservation(box=box, landmarks=np.zeros((478, 2)), score=1.0)
+
+
+def watch(images: list[np.ndarray], face: FaceObservation | None = None) -> SceneWatcher:
+    watcher = SceneWatcher()
+    for index, image in enumerate(images):
+        watcher.see(Frame(image=image, time_s=index / 25, index=index), face)
+    return watcher
+
+
+def test_a_backdrop_that_moves_is_followed() -> None:
+    images = [np.ascontiguousarray(WALL[:, 2 * step : 2 * step + 480]) for step in range(20)]
+    samples = watch(images, face_at(180, 160, 120)).samples()
+    assert samples.seen[1:].all()
+    assert samples.backdrop[-1] == pytest.approx([-38, 0], abs=3)
+    assert watch([images[0]] * 5).samples().backdrop[-1] == pytest.approx([0, 0], abs=0.1)
+
+
+def test_a_plain_backdrop_is_not_followed() -> None:
+    assert not watch([np.full((240, 320, 3), 128, np.uint8)] * 4).samples().seen[1:].any()
+
+
+def test_a_cut_is_a_sudden_change() -> None:
+    calm = [np.ascontiguousarray(WALL[:, step : step + 480]) for step in range(12)]
+    other = [image[::-1] for image in calm]
+    assert first_cut(watch(calm).samples()) is None
+    assert first_cut(watch(calm + other).samples()) == pytest.approx(12 / 25)
+    assert first_cut(watch([*calm, *(image[:240] for image in calm)]).samples()) == pytest.approx(12 / 25)
+
+
+def test_a_raster_over_a_face_stands_out() -> None:
+    with VideoReader(VIDEO) as reader:
+        image = next(iter(reader)).image
+    grey, box = image.mean(axis=2).astype(np.uint8), np.array([90.0, 90.0, 230.0, 230.0])
+    own = screen_pattern(grey, box)
+    y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
+    raster = np.clip(grey + 9 * np.sin(2 * np.pi * (0.19 * x + 0.17 * y)), 0, 255).astype(np.uint8)
+    shown = screen_pattern(raster, box)
+    assert own is not None
+    assert shown is not None
+    assert own < 1.8
+    assert shown > 2.3
+    assert screen_pattern(grey, np.array([0.0, 0.0, 60.0, 60.0])) is None
+
+
+def test_a_digest_is_that_of_the_file() -> None:
+    assert file_digest(VIDEO) == hashlib.sha256(VIDEO.read_bytes()).hexdigest()
+
+
+def stamped(path: Path, metadata: dict[str, str]) -> Path:
+    with av.open(str(path), "w") as target:
+        target.metadata.update(metadata)
+        stream = target.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        for _ in range(3):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")):
+                target.mux(packet)
+        for packet in stream.encode():
+            target.mux(packet)
+    return path
+
+
+def test_the_camera_tells_when_it_recorded(tmp_path: Path) -> None:
+    told = stamped(tmp_path / "a.mp4", {"creation_time": "2030-01-01T12:00:00.000000Z"})
+    assert recorded_at(told) == datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
+    assert recorded_at(stamped(tmp_path / "b.mp4", {})) is None
+    assert recorded_at(stamped(tmp_path / "c.mp4", {"creation_time": "1970-01-01T00:00:00Z"})) is None
+    assert recorded_at(stamped(tmp_path / "d.mkv", {"creation_time": "yesterday"})) is None
+    (tmp_path / "e.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError):
+        recorded_at(tmp_path / "e.mp4")
+
+
+def test_a_part_of_an_earlier_video_is_like_it(tmp_path: Path) -> None:
+    with VideoReader(SAMPLES / "driving_b.mp4") as reader:
+        frames = [frame.image for frame in reader]
+    with VideoWriter(tmp_path / "part.mp4", fps=Fraction(25), size=(240, 240), crf=30) as video:
+        for frame in frames[12:]:
+            video.write(np.ascontiguousarray(frame[:240, 40:280]))
+    with VideoWriter(tmp_path / "copy.mp4", fps=Fraction(25), size=(320, 320), crf=30) as video:
+        for frame in frames[12:]:
+            video.write(frame)
+    earlier = [fingerprint(path).to_bytes() for path in (SAMPLES / "driving.mp4", SAMPLES / "driving_b.mp4")]
+    alike = likest(fingerprint(tmp_path / "copy.mp4"), earlier)
+    assert alike is not None
+    assert alike > 0.8
+    assert likest(fingerprint(tmp_path / "copy.mp4"), []) is None
+    with pytest.raises(ValueError, match="fingerprint"):
+        likest(fingerprint(tmp_path / "copy.mp4"), [b"broken"])
+
+
+def test_an_unsigned_recording_has_no_marks() -> None:
+    assert origin_marks(SAMPLES / "driving_b.mp4") == ()
+
+
+def test_a_recording_is_no_longer_or_larger_than_needed(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="cannot be opened"):
+        check_sizes(SAMPLES / "portrait.jpg", tmp_path / "absent.mp4")
+    check_sizes(SAMPLES / "portrait.jpg", VIDEO)
