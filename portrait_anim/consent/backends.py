@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,10 @@ WRITE = "portrait_anim_write"
 """Execution option of connections that may write."""
 
 APPEND_ONLY = ("ledger", "checkpoints")
+PERSONAL_TABLES = (
+    "challenges", "challenge_videos", "cameos", "grants", "uses", "outbox", "settings", "denylist", "accounts",
+)  # fmt: skip
+_VACUUM_PATIENCE_S = 10.0
 _ADVISORY_LOCK = 0x706F727472616974  # "portrait"
 
 
@@ -61,6 +66,7 @@ class SqliteBackend:
             _use_wal(connection, busy_timeout_s)
             connection.execute("PRAGMA synchronous = FULL")  # a revocation survives a power cut
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA cache_size = -32000")  # KiB: the indices of a long ledger
             connection.execute("PRAGMA secure_delete = ON")  # erased templates are overwritten
 
         @event.listens_for(engine, "begin")
@@ -134,10 +140,17 @@ class PostgresBackend:
 
     def forget_free_space(self, connection: Connection) -> bool:
         """Rewrite the tables that held personal values; see `Backend`."""
-        cursor = connection.connection.cursor()
-        for table in ("challenges", "challenge_videos", "cameos", "grants", "uses", "outbox", "settings", "denylist"):
-            cursor.execute(f"VACUUM (FULL) {table}")
-        cursor.close()
+        from psycopg.errors import LockNotAvailable
+
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(f"SET lock_timeout = {round(_VACUUM_PATIENCE_S * 1000)}")
+            try:
+                for table in PERSONAL_TABLES:
+                    cursor.execute(f"VACUUM (FULL) {table}")
+            except LockNotAvailable:
+                return False
+            finally:
+                cursor.execute("RESET lock_timeout")
         return True
 
 

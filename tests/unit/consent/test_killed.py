@@ -43,9 +43,14 @@ def kill_some(context, home, random_numbers, count):
         running.append((process, ours))
     said = []
     for process, pipe in running:
-        if random_numbers.random() < 0.9:  # the others are killed while they start and open the store
-            pipe.poll(timeout=60)
-        time.sleep(random_numbers.random() * 0.4)
+        # After some confirmed steps (none: while it starts or opens the store), at a random moment of the next one.
+        step_s = 0.2
+        for _ in range(random_numbers.randrange(12)):
+            begun = time.monotonic()
+            assert pipe.poll(timeout=120), "a process does nothing"
+            said.append(pipe.recv())
+            step_s = time.monotonic() - begun
+        time.sleep(random_numbers.random() * min(step_s, 1.0))
         assert process.exitcode is None, "a process ended by itself"
         os.kill(process.pid, signal.SIGKILL)
         process.join(timeout=30)
