@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from portrait_anim.consent.signed_rows import time_text
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied, LedgerTampered
 
+_LOOKED_AT_AGAIN: Final = timedelta(days=1)
 _BLOCK_BYTES: Final = 1 << 20
 _FURTHER: Final = "/"  # a permit's second and later files are kept under its id, a slash and a number
 
@@ -131,6 +132,7 @@ def destroy_withdrawn(store: ConsentStore, now: datetime, *, permit_id: str | No
     """Destroy the files of withdrawn renders that are still here; done at once, and again by maintenance.
 
     A file is destroyed only if it still is the one that was made: another that took its name since is left alone.
+    Withdrawals of the last day are looked at again: a render may have put its file in place just after.
 
     Args:
         store: The open store.
@@ -142,16 +144,21 @@ def destroy_withdrawn(store: ConsentStore, now: datetime, *, permit_id: str | No
     """
     destroyed = 0
     with store.read() as connection:
-        pending = [item for item in find_withdrawals(connection, store, permit_id=permit_id) if not item.file_deleted]
+        withdrawn = find_withdrawals(connection, store, permit_id=permit_id)
+        pending = [item for item in withdrawn if not item.file_deleted or utc(now) - item.time < _LOOKED_AT_AGAIN]
         files = {item.permit_id: files_of(connection, store, item.permit_id) for item in pending}
     for item in pending:
-        left = [file for file in files[item.permit_id] if file.deleted_at is None]
-        gone = [file for file in left if _destroy(file)]
-        destroyed += len(gone)
+        left = [file for file in files[item.permit_id] if file.deleted_at is None or os.path.lexists(file.path)]
+        gone = {file.permit_id: removed for file in left if (removed := _destroy(file)) is not None}
+        destroyed += sum(gone.values())
+        news = [file for file in left if file.permit_id in gone and file.deleted_at is None]
+        ended = bool(files[item.permit_id]) and len(gone) == len(left) and not item.file_deleted
+        if not news and not ended:
+            continue
         with store.write() as connection:
-            for file in gone:
+            for file in news:
                 put_output(connection, store, replace(file, deleted_at=utc(now)), new=False)
-            if len(gone) == len(left) and files[item.permit_id]:
+            if ended:
                 put_withdrawal(connection, store, replace(item, file_deleted=True), new=False)
     return destroyed
 
@@ -218,17 +225,15 @@ def _list_message(facts: Mapping[str, object]) -> bytes:
     return canonical(["withdrawals", dict(facts)])
 
 
-def _destroy(file: Output) -> bool:
-    """Delete a file if it is the one that was made; say whether it is gone."""
+def _destroy(file: Output) -> bool | None:
+    """Delete a file if it is the one that was made; say whether it was, or `None` when it cannot be deleted now."""
     path = Path(file.path)
     try:
-        if not path.is_symlink() and not path.exists():
-            return True
         if path.is_symlink() or not path.is_file() or _sha256(path) != file.sha256:
-            return True  # something else bears the name now; what was made here is not there any more
+            return False  # gone, or something else bears the name now
         path.unlink()
     except OSError:
-        return False
+        return None
     return True
 
 

@@ -26,6 +26,7 @@ from portrait_anim.service.enrolling import sweep
 from portrait_anim.service.failures import answer
 from portrait_anim.service.headers import SecurityHeaders
 from portrait_anim.service.limits import BodyLimit, RateLimiter
+from portrait_anim.service.wire import FailureShown
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def create_app(
         version=__version__,
         docs_url=None,  # the interactive pages load scripts from elsewhere
         redoc_url=None,
+        responses={status: {"model": FailureShown} for status in (401, 403, 404, 409, 413, 422, 429, 503)},
         lifespan=partial(_lifespan, service=service, every_s=maintain_every_s),
     )
     app.state.service = service

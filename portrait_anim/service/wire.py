@@ -18,6 +18,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Problem(BaseModel):
+    """What is wrong: one word, one sentence, and further facts."""
+
+    model_config = ConfigDict(extra="allow")
+
+    reason: str
+    message: str
+
+
+class FailureShown(_Strict):
+    """The one shape of every error."""
+
+    error: Problem
+
+
 class NewGrant(_Strict):
     """A permission to give. Every limit is stated."""
 

@@ -101,6 +101,17 @@ def test_a_withdrawal_whose_deletion_was_interrupted_is_completed(store, permit,
     assert destroy_withdrawn(store, now) == 0
 
 
+def test_a_file_that_is_put_in_place_just_after_its_withdrawal_is_destroyed_too(store, permit, tmp_path, now):
+    film, hidden = tmp_path / "film.mp4", tmp_path / "hidden.mp4"
+    finish(store, permit, film, now)
+    film.rename(hidden)
+    withdraw(store, permit.id, now)
+    hidden.rename(film)  # the last step of a render that was recorded before
+    assert destroy_withdrawn(store, now + timedelta(minutes=1)) == 1
+    assert not film.exists()
+    assert destroy_withdrawn(store, now + timedelta(minutes=2)) == 0
+
+
 def test_a_running_render_that_is_withdrawn_stops_and_leaves_nothing(store, permit, tmp_path, now):
     withdraw(store, permit.id, now)
     for call in (lambda: still_valid(store, permit, now), lambda: finish(store, permit, tmp_path / "film.mp4", now)):
