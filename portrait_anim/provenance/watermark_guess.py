@@ -17,6 +17,8 @@ _BLOCK_PX: Final = 384
 _PART_PX: Final = 256
 _PART_LEVEL_PX: Final = 720  # parts are looked at where the shorter side is at most this
 _LEAST_PART_SCORE: Final = 4.6
+_MOST_PARTS: Final = 4
+_PART_MARGINS_PX: Final = (0, 96)  # a part is read alone, and with its surroundings
 _STRETCHES: Final = tuple(float(np.exp(step * 0.045)) for step in range(-9, 10) if step)
 _SCALES: Final = tuple(float(np.exp(step * 0.01)) for step in range(-80, 81))
 _TURNS_DEG: Final = tuple(0.6 * step for step in range(-20, 21) if step)
@@ -105,13 +107,15 @@ def from_parts(levels: Sequence[Float32Array]) -> Iterator[Guess]:
         return
     found = []
     for index in range(len(spectra.power)):
-        part = Spectra(
-            power=spectra.power[index : index + 1], centres=np.zeros((1, 2)), spread=float(spectra.power[index].std())
-        )
-        for geometry in watermark_sync.search(part.power[0], count=1):
-            if geometry.score >= _LEAST_PART_SCORE:
-                found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=part))
-    yield from sorted(found, key=lambda guess: -guess.geometry.score)[:4]
+        part = spectra.block(index)
+        found += [(part, geometry) for geometry in watermark_sync.search(part.power[0], count=1)]
+    found = [item for item in found if item[1].score >= _LEAST_PART_SCORE]
+    for part, geometry in sorted(found, key=lambda item: -item[1].score)[:_MOST_PARTS]:
+        for margin in _PART_MARGINS_PX:
+            left, top = part.corners[0] - margin
+            reach = _PART_PX + 2 * margin
+            window = residual[max(0, top) : max(0, top + reach), max(0, left) : max(0, left + reach)]
+            yield Guess(residual=window, level=level, geometry=geometry, spectra=part)
 
 
 def stretched(levels: Sequence[Float32Array]) -> Iterator[Guess]:

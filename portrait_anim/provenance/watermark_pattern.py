@@ -2,7 +2,7 @@
 
 Every wave (*carrier*) has a whole number of periods per tile, so a tile joins itself without a seam, and any part of
 the picture of a tile's size holds all of the message. Which waves of the lattice are used, and their phases, come from
-a public constant: the reader needs no secret. The set itself shows scale, rotation and mirroring; 48 carriers with
+a public constant: the reader needs no secret. The set itself shows scale, rotation and mirroring; 80 carriers with
 known phases (*pilots*) show the position; 216 carriers hold two coded bits each.
 """
 
@@ -21,12 +21,12 @@ from portrait_anim.types import Float32Array
 PUBLIC_KEY: Final = b"portrait_anim invisible watermark, version 1"
 
 TILE_PX: Final = 128  # period of the pattern in its own pixels
-NUM_PILOTS: Final = 48
+NUM_PILOTS: Final = 80
 NUM_DATA: Final = watermark_code.CODED_BITS // 2
 NUM_CARRIERS: Final = NUM_PILOTS + NUM_DATA
 _INNER_RADIUS: Final = 4.0  # waves per tile
 OUTER_RADIUS: Final = 18.0
-_TILT: Final = 0.7  # long waves are stronger by this power of their length: encoders keep them longer
+_TILT: Final = 1.2  # long waves are stronger by this power of their length: encoders keep them longer
 _PATTERN_SIDE_PX: Final = 512  # shorter side at which the pattern has its own size
 _LARGEST_PEAK: Final = 2.6  # of the tile, in standard deviations
 

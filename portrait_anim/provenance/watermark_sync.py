@@ -40,16 +40,24 @@ class Spectra:
             in x.
         spread: Standard deviation of `power`.
         centres: `(B, 2)` float64 centres of the blocks relative to the centre of the picture [px].
+        corners: `(B, 2)` int64 left and top of the blocks [px].
     """
 
     power: Float32Array
     centres: Float64Array
+    corners: npt.NDArray[np.int64]
     spread: float
+
+    def block(self, index: int) -> Spectra:
+        """One block alone, as if it were the picture."""
+        power = self.power[index : index + 1]
+        corners = self.corners[index : index + 1]
+        return Spectra(power=power, centres=np.zeros((1, 2)), corners=corners, spread=float(power.std()))
 
     def mean(self) -> Spectra:
         """The mean over all blocks, as one block in the centre."""
         mean = self.power.mean(axis=0, keepdims=True)
-        return Spectra(power=mean, centres=np.zeros((1, 2)), spread=float(mean.std()))
+        return Spectra(power=mean, centres=np.zeros((1, 2)), corners=self.corners[:1], spread=float(mean.std()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,15 +94,19 @@ def block_spectra(residual: Float32Array, block_px: int) -> Spectra:
     block_height, block_width = min(height, block_px), min(width, block_px)
     window = np.outer(_window(block_height), _window(block_width))
     size = int(2 * scipy.fft.next_fast_len(max(block_height, block_width), real=True))
-    power, centres = [], []
+    power, centres, corners = [], [], []
     for top in rows:
         for left in columns:
             block = residual[top : top + block_height, left : left + block_width] * window
             spectrum = scipy.fft.rfft2(block, s=(size, size))
             power.append(_whiten(scipy.fft.fftshift(np.square(np.abs(spectrum)), axes=0)))
+            corners.append((left, top))
             centres.append((left + (block_width - width) / 2, top + (block_height - height) / 2))
     stacked = np.stack(power)
-    return Spectra(power=stacked, centres=np.array(centres, dtype=np.float64), spread=float(stacked[0].std()))
+    return Spectra(
+        power=stacked, centres=np.array(centres, dtype=np.float64), corners=np.array(corners, dtype=np.int64),
+        spread=float(stacked[0].std()),
+    )  # fmt: skip
 
 
 def _offsets(length: int, block: int) -> list[int]:
