@@ -1,6 +1,7 @@
 """Two processes at once: counters are never exceeded, the chain never forks, a challenge is answered once."""
 
 import multiprocessing
+import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from portrait_anim.consent.ledger import Ledger, usage, verify
 from portrait_anim.consent.permit import authorise
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import open_store
+from portrait_anim.consent.verification import inspect_ledger
 from portrait_anim.errors import ConsentDenied
 from portrait_anim.types import IdentityEmbedding
 
@@ -45,6 +47,15 @@ def open_new(home: Path, results) -> None:
         results.put(store.store_id)
 
 
+def append_and_seal(home: Path, results) -> None:
+    with open_store(home) as store:
+        for number in range(15):
+            Ledger(store).append("note", {"process": os.getpid(), "number": number}, NOW)
+            if number % 5 == 4:
+                Ledger(store).checkpoint(NOW)
+    results.put(os.getpid())
+
+
 def run(target, *arguments, count: int):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
@@ -70,6 +81,16 @@ def test_two_processes_never_exceed_a_grant(limit, seconds, store, fictional, gi
         assert usage(connection, grant_id).renders == 7
         assert usage(connection, grant_id).milliseconds == 7000
     assert verify(store) == 2 + 16
+
+
+def test_processes_that_append_at_once_never_fork_the_ledger(store):
+    pids = run(append_and_seal, store.home, count=3)
+    found = inspect_ledger(store)
+    assert (found.rows, found.damage) == (45, None)
+    assert 3 <= found.checkpoints <= 9  # two may seal the same row
+    rows = [row.payload for row in Ledger(store).rows()]
+    for pid in pids:
+        assert [row["number"] for row in rows if row["process"] == pid] == list(range(15))
 
 
 def test_two_processes_make_one_store(tmp_path):

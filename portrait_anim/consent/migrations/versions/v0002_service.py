@@ -2,6 +2,9 @@
 
 Rows of version 1 whose signature holds are sealed and signed anew. A row whose signature does not hold keeps
 its old one, so that it is refused afterwards as it was before.
+
+The tables of version 2 are those of `schema.py` as long as there is no later version; whoever makes version 3
+first copies them here, so that this step stays what it was.
 """
 
 from __future__ import annotations
