@@ -8,6 +8,7 @@ copy is found by one exclusive or. A fingerprint shows no picture: it keeps 255 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,12 +100,13 @@ class VideoFingerprint:
         return cls(times_s=times.astype(np.float64), hashes=hashes.astype(np.uint64).reshape(count, _WORDS))
 
 
-def fingerprint(path: Path, *, rate_hz: float = DEFAULT_RATE_HZ) -> VideoFingerprint:
+def fingerprint(path: Path, *, rate_hz: float = DEFAULT_RATE_HZ, most_samples: int = MOST_SAMPLES) -> VideoFingerprint:
     """Compute the fingerprint of a picture or video; streams, with one frame in memory.
 
     Args:
         path: Picture or video of any kind that this package reads.
-        rate_hz: Samples per second of a video; two fingerprints compare best at one rate.
+        rate_hz: Samples per second of a video; the clip that is searched for needs fewer than the one it may be in.
+        most_samples: Samples at most; the rest of a longer video is not looked at.
 
     Returns:
         One sample for a picture, else one per `1 / rate_hz` and at least one.
@@ -119,7 +121,7 @@ def fingerprint(path: Path, *, rate_hz: float = DEFAULT_RATE_HZ) -> VideoFingerp
         samples = [(0.0, hash_image(read_image(path, max_side_px=1024)))]
     else:
         probe(path)  # its typed errors name what is wrong with a file that is no video
-        samples = list(_video_samples(path, rate_hz))
+        samples = list(itertools.islice(_video_samples(path, rate_hz), most_samples))
     times, hashes = zip(*samples, strict=True)
     return VideoFingerprint(times_s=np.array(times, np.float64), hashes=np.stack(hashes))
 
@@ -194,8 +196,6 @@ def _video_samples(path: Path, rate_hz: float) -> Iterator[tuple[float, npt.NDAr
                 continue
             yield time_s, hash_image(convert(frame))
             taken = max(taken + 1, int(time_s * rate_hz) + 1)
-            if taken >= MOST_SAMPLES:
-                return
 
 
 def _mirror_mask() -> npt.NDArray[np.uint64]:

@@ -112,6 +112,11 @@ class RenderIndex:
     def __init__(self, home: Path) -> None:
         self._path = home / INDEX_FILE
 
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever published from here."""
+        return self._path.exists()
+
     def add(self, published: PublishedFile) -> None:
         """Remember a file; one with the same checksum is replaced.
 
@@ -199,7 +204,7 @@ class RenderIndex:
         Raises:
             ProvenanceError: If the index cannot be written.
         """
-        if not self._path.exists():
+        if not self.exists:
             return 0
         with self._engine("write") as engine, engine.begin() as connection:
             return connection.execute(delete(_published).where(_published.c.cameo_id == cameo_id)).rowcount
@@ -224,7 +229,7 @@ class RenderIndex:
             raise _unusable("read", self._path, error) from error
 
     def _rows(self, query: object) -> Iterator[Row[tuple[object, ...]]]:
-        if not self._path.exists():
+        if not self.exists:
             return
         with self._engine("read") as engine, engine.connect() as connection:
             yield from connection.execution_options(yield_per=_BATCH).execute(query)  # type: ignore[call-overload]

@@ -14,6 +14,7 @@ from portrait_anim.provenance.watermark import read_file
 
 _STRAIGHT_DEG: Final = 0.5
 _TRUE_SCALE: Final = 0.02
+_MOST_SAMPLES: Final = 1200  # ten minutes: of a film of hours, only the beginning is compared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +112,10 @@ def recover(path: Path, mark: Mark | None, home: Path) -> Recovery | None:
     if mark is not None:
         found = index.by_watermark(mark.render_id)
         return None if found is None else _recovery(found, "watermark", 1.0)
+    if not index.exists:
+        return None
     try:
-        alike = index.by_fingerprint(fingerprint(path))
+        alike = index.by_fingerprint(fingerprint(path, most_samples=_MOST_SAMPLES))
     except MediaError:
         return None
     if alike is None:

@@ -229,13 +229,15 @@ def _with_facts(report: VerificationReport, facts: FactsSource) -> VerificationR
 
 
 def _permit_of(report: VerificationReport) -> str | None:
-    """The permit, or its beginning, from the most reliable source there is."""
-    if report.state == "valid":
-        permit = report.claims["consent"].get("permit_id")
-        if isinstance(permit, str) and permit:
-            return permit
+    """The permit, or its beginning, from the most reliable source there is: a stranger may sign anything."""
+    named = report.claims["consent"].get("permit_id") if report.state == "valid" else None
+    stated = named if isinstance(named, str) and named else None
+    if report.trusted and stated:
+        return stated
     if report.mark is not None:
         return f"per_{watermark_text(report.mark.render_id)}"
+    if stated:
+        return stated
     return None if report.recovery is None else report.recovery.permit_id
 
 

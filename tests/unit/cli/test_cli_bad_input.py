@@ -127,7 +127,7 @@ def test_outputs_that_cannot_be_written(home: Path, out: Path, target: str) -> N
 def test_verify_ends_with_4_on_any_doubt(tmp_path: Path, home: Path) -> None:
     with VideoWriter(tmp_path / "plain.mp4", fps=Fraction(25), size=(64, 64)) as video:
         video.write(np.zeros((64, 64, 3), np.uint8))
-    code, text, reports = run("verify", tmp_path / "plain.mp4", PORTRAIT, "--home", home)
+    code, text, reports = run("verify", tmp_path / "plain.mp4", PORTRAIT, "--home", home, "--patience", "0.5")
     assert code == 4
     assert [report["state"] for report in reports] == ["unsigned", "unsigned"]
     assert "never signed" in text
