@@ -1,5 +1,7 @@
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +137,17 @@ def test_a_password_never_travels_or_shows_in_the_clear():
     with pytest.raises(ValueError, match="encrypted"):
         MailServer(host="mail.example.org", port=25, sender="a@b.org", security="none", user="u", password="secret")
     assert "secret" not in repr(MailServer(host="m", port=25, sender="a@b.org", user="u", password="secret"))
+
+
+def test_the_check_in_the_documentation_works(store):
+    text = (Path(__file__).parents[3] / "docs" / "CONSENT_SERVICE.md").read_text(encoding="utf-8")
+    code = text.split("```python\n", 1)[1].split("```", 1)[0]
+    names: dict[str, Any] = {}
+    exec(compile(code, "CONSENT_SERVICE.md", "exec"), names)
+    with web_sink() as sink:
+        post(store, sink.url, datetime.now(timezone.utc))
+    ((_, headers, body),) = sink.calls
+    key = store.keys.public_key.hex()
+    assert names["genuine"](headers, body, key)
+    assert not names["genuine"](headers, body + b" ", key)
+    assert not names["genuine"]({**headers, "webhook-timestamp": "1"}, body, key)
