@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import av
+import c2pa
 import pytest
 
 from portrait_anim.errors import ManifestInvalid, MediaError, SigningError
-from portrait_anim.provenance.claims import ManifestClaims
+from portrait_anim.provenance.claims import ManifestClaims, PermitProof
 from portrait_anim.provenance.containers import container_digest, holds_remains, media_type
+from portrait_anim.provenance.keys import trust_anchors
 from portrait_anim.provenance.manifest import read_manifest, sign_file
 from portrait_anim.provenance.verify import verify
 
@@ -139,3 +142,51 @@ def test_media_type_goes_by_content(signed: Signed, ending: str, kind: str) -> N
     assert media_type(signed(ending)) == kind
     digest = container_digest(signed(ending))
     assert (digest is not None) == (ending == "mp4")
+
+
+def full(claims: ManifestClaims) -> ManifestClaims:
+    """Claims with everything that a render states."""
+    proof = PermitProof(
+        store_id="ab" * 16, portrait_sha256="cd" * 32, issued="2026-01-01T00:00:00.000000+00:00",
+        expires="2026-01-01T12:00:00.000000+00:00", max_ms=1000, profile="lite", label_size="small",
+        signature="ab" * 64, operator_key="ef" * 32, grant_signature="12" * 64,
+    )  # fmt: skip
+    return dataclasses.replace(claims, watermark=0x0123456789AB, permit=proof)
+
+
+def state_of(path: Path, anchors: str = "") -> str | None:
+    """What the C2PA library itself says."""
+    settings: dict[str, object] = {"verify": {"verify_trust": True}}
+    if anchors:
+        settings["trust"] = {"trust_anchors": anchors}
+    try:
+        with (
+            path.open("rb") as file,
+            c2pa.Context.from_dict(settings) as context,
+            c2pa.Reader(media_type(path), file, context=context) as reader,
+        ):
+            return str(json.loads(reader.json())["validation_state"])
+    except c2pa.C2paError:
+        return None
+
+
+@pytest.mark.parametrize("ending", ["mp4", "png"])
+def test_everything_stated_is_valid_to_the_reader_and_a_flipped_bit_is_not(
+    ending: str, signed: Signed, claims: ManifestClaims, home: Path, tmp_path: Path
+) -> None:
+    signed(ending)
+    path = tmp_path / f"full.{ending}"
+    sign_file(_plain(signed, ending), path, claims=full(claims), home=home)
+    assert state_of(path) == "Valid"
+    assert state_of(path, trust_anchors(home)) == "Trusted"
+    manifest = read_manifest(path)
+    assert manifest is not None
+    assert manifest.failures == ("signingCredential.untrusted",)
+    assert manifest.soft_bindings == (("org.portrait-anim.watermark.1", "0123456789ab"),)
+    assert manifest.consent["permit"]["grant_signature"] == "12" * 64
+    whole = path.read_bytes()
+    for share in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.999):
+        data = bytearray(whole)
+        data[int(share * len(data))] ^= 1
+        path.write_bytes(data)
+        assert verify(path, home=home).state == "invalid", share
