@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from portrait_anim.consent import permit as gate
 from portrait_anim.consent import renders
+from portrait_anim.consent.inbox import add_thumbnail
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.errors import Cancelled, NoFaceFound, PortraitAnimError, SourceRefused
@@ -227,7 +228,10 @@ class _Session:
                     if audio is not None:
                         stack.enter_context(audio)
                     writer = stack.enter_context(VideoWriter(draft, fps=motion.fps, size=size, audio=audio))
-                writer.write(marker.mark(image, frame.time_s))
+                shown = marker.mark(image, frame.time_s)
+                writer.write(shown)
+                if frame.index in (0, len(motion) // 2):
+                    write_image(folder / "thumbnail.jpg", shown)
                 if sheet and sheet.wants(frame.index):
                     labeller = self._marker((size_px, size_px), permit).labeller
                     sheet.add(frame.index, driver, labeller.draw(frame.crop, frame.time_s))
@@ -283,6 +287,7 @@ class _Session:
             self.store, permit, output_digest=film.sha256, duration_s=len(motion) / float(motion.fps),
             num_frames=len(motion), now=self._clock(), output=job.output,
         )  # fmt: skip
+        add_thumbnail(self.store, permit.id, (folder / "thumbnail.jpg").read_bytes())
         remember(self.store.home, *files)
         os.replace(film.path, job.output)
         if job.sheet:

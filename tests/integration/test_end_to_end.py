@@ -9,6 +9,7 @@ import pytest
 import portrait_anim
 from portrait_anim import studio
 from portrait_anim.consent.grants import grant, revoke
+from portrait_anim.consent.inbox import get_use, list_uses
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.store import open_store
 from portrait_anim.enrolment import enroll_fictional_from_file
@@ -92,6 +93,9 @@ def test_a_permitted_render_is_labelled_signed_and_recorded(render, home, cameo,
     assert portrait_anim.verify(result.sheet, home=home).ok
     assert kinds(home)[-2:] == ["authorised", "rendered"]
     assert {"motion", "animate", "sign"} <= set(stages)
+    with open_store(home) as store:
+        (use,) = list_uses(store, cameo_id=cameo)
+        assert get_use(store, use.id).thumbnail is not None  # what its owner is shown
     assert not [p for p in result.path.parent.iterdir() if p.name.startswith(".portrait-anim")]
 
 

@@ -19,6 +19,7 @@ CASES = [
     (errors.SceneScriptError("expected a", line=3, column=4), 1),
     (errors.ConsentError("expected a"), 3),
     (errors.ConsentDenied("expected a", reason="revoked", grant_id="gra_1"), 3),
+    (errors.SourceRefused("expected a", reason="foreign_mark", source="a.mp4"), 3),
     (errors.LivenessFailed("expected a", failures=["no"]), 3),
     (errors.LedgerTampered("expected a", row=3), 4),
     (errors.DeliveryFailed("expected a"), 3),
