@@ -126,10 +126,8 @@ def _inspect(path: Path, size: int, modified_ns: int) -> SourceMarks:
     if manifest is not None:
         usage = {name.rpartition(".")[2]: word for name, word in manifest.usage.items()}
         cameos = _cameos(dict(manifest.consent))
-    watermark = None
-    if not cameos:  # a manifest that names the cameo says more than the mark
-        watermark = _watermark(path)
-    return SourceMarks(usage=tuple(sorted(usage.items())), cameo_ids=tuple(cameos), watermark=watermark)
+    # The mark is looked for in any case: anybody can sign a manifest that names another cameo.
+    return SourceMarks(usage=tuple(sorted(usage.items())), cameo_ids=tuple(cameos), watermark=_watermark(path))
 
 
 def _cameos(consent: dict[str, Any]) -> list[str]:

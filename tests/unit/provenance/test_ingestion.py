@@ -139,6 +139,16 @@ def test_watermark_alone_is_enough(tmp_path: Path) -> None:
     check_source(path, cameo_id="cam_2", policy=IngestionSettings(foreign_mark="allow"), owner_of=nobody)
 
 
+def test_a_manifest_that_names_the_right_cameo_does_not_hide_the_mark(
+    tmp_path: Path, home: Path, claims: ManifestClaims
+) -> None:
+    image = read_image(PORTRAIT)
+    write_image(tmp_path / "marked.png", Watermarker(0xABC, (image.shape[1], image.shape[0])).mark(image))
+    sign_file(tmp_path / "marked.png", tmp_path / "signed.png", claims=claims, home=home)
+    with pytest.raises(SourceRefused, match="cam_victim"):
+        check_source(tmp_path / "signed.png", cameo_id=claims.cameo_id, policy=STRICT, owner_of=lambda _: "cam_victim")
+
+
 def test_a_file_that_changed_is_looked_at_again(
     small: Path, tmp_path: Path, signed: Callable[[str], Path], home: Path, claims: ManifestClaims
 ) -> None:
