@@ -24,8 +24,8 @@ from portrait_anim.types import Float32Array, IdentityEmbedding
 
 FaceGroup = Literal["real", "fictional", "denied"]
 
-_MARGIN = 1e-3
-"""How far the fast float32 distance may be off; what it puts this near to a limit is measured exactly."""
+_MARGIN = 2e-3
+"""How far the fast float32 distance may be off (most near 0); what is this near to a limit is measured exactly."""
 
 _NEWEST = {table.name: select(func.max(table.c.generation)) for table in (schema.cameos, schema.denylist)}
 
@@ -48,18 +48,33 @@ class FaceMatch:
     distance: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Gallery:
+    """The vectors of one face model.
+
+    Attributes:
+        vectors: `(N, D)` float32, of unit length for arcface.
+        squared: `(N,)` float32 squared lengths.
+        owners: Ids of the N vectors; people have several.
+    """
+
+    vectors: Float32Array
+    squared: Float32Array
+    owners: list[str]
+
+
 @dataclass(kw_only=True, slots=True)
 class _Known:
     """Everybody of one group.
 
     Attributes:
         people: Embeddings by id.
-        matrices: Per backend the `(N, D)` float32 vectors (of unit length for arcface) and their N ids.
+        matrices: The vectors per backend.
         incomparable: Per backend the id of somebody without a vector of it, or `None`.
     """
 
     people: dict[str, tuple[IdentityEmbedding, ...]] = field(default_factory=dict)
-    matrices: dict[str, tuple[Float32Array, list[str]]] = field(default_factory=dict)
+    matrices: dict[str, _Gallery] = field(default_factory=dict)
     incomparable: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -213,33 +228,47 @@ def _arranged(people: dict[str, tuple[IdentityEmbedding, ...]]) -> _Known:
     missing = {backend: people.keys() - set(ids) for backend, ids in owners.items()}
     return _Known(
         people=people,
-        matrices={backend: (np.stack(vectors[backend]), owners[backend]) for backend in vectors},
+        matrices={backend: _gallery(np.stack(vectors[backend]), owners[backend]) for backend in vectors},
         incomparable={backend: min(ids) if ids else None for backend, ids in missing.items()},
     )
+
+
+def _gallery(vectors: Float32Array, owners: list[str]) -> _Gallery:
+    return _Gallery(vectors=vectors, squared=np.einsum("nd,nd->n", vectors, vectors), owners=owners)
 
 
 def _candidates(known: _Known, face: IdentityEmbedding, limit: int, within: float | None) -> list[str]:
     """Return the ids of those who may be among the nearest, by float32 distance."""
     if face.backend not in known.matrices:
         return []
-    matrix, owners = known.matrices[face.backend]
+    gallery = known.matrices[face.backend]
     vector = np.asarray(face.vector, dtype=np.float32)
-    if vector.shape != matrix.shape[1:]:
+    if vector.shape != gallery.vectors.shape[1:]:
         return []
-    if face.backend == "dlib":
-        apart = np.linalg.norm(matrix - vector, axis=1)
-    else:
-        apart = 1.0 - matrix @ (vector / np.linalg.norm(vector))
-    order = np.argsort(apart, kind="stable")
-    chosen: dict[str, None] = {}
-    reach = np.inf if within is None else within + _MARGIN
-    for index in order:
-        if apart[index] > reach:
-            break
-        chosen.setdefault(owners[index])
-        if len(chosen) == limit:  # those as near as the last one may take its place once measured exactly
-            reach = min(reach, float(apart[index]) + _MARGIN)
-    return list(chosen)
+    apart = _apart(gallery, vector, face.backend)
+    if within is not None:
+        nearby = np.flatnonzero(apart <= within + _MARGIN)
+        return list(dict.fromkeys(gallery.owners[index] for index in nearby))
+    wanted = limit
+    while True:
+        wanted = min(4 * wanted, len(apart))
+        nearby = np.argpartition(apart, wanted - 1)[:wanted]
+        nearest: dict[str, float] = {}
+        for index in nearby[np.argsort(apart[nearby], kind="stable")]:
+            nearest.setdefault(gallery.owners[index], float(apart[index]))
+        if len(nearest) > limit or wanted == len(apart):
+            # Those as near as the last one may take its place once measured exactly.
+            reach = sorted(nearest.values())[min(limit, len(nearest)) - 1] + _MARGIN
+            if wanted == len(apart) or reach < float(apart[nearby].max()):
+                return [one for one, distance_to in nearest.items() if distance_to <= reach]
+
+
+def _apart(gallery: _Gallery, vector: Float32Array, backend: str) -> Float32Array:
+    """Return the distance of every vector of a gallery, `(N,)` float32."""
+    if backend == "dlib":
+        squared = gallery.squared - 2 * (gallery.vectors @ vector) + vector @ vector
+        return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+    return np.asarray(1 - gallery.vectors @ (vector / np.linalg.norm(vector)), dtype=np.float32)
 
 
 def _check_number(connection: Connection, table: Table) -> None:
