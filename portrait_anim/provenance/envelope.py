@@ -16,6 +16,7 @@ _LABELLED: Final = 0x03
 _SALTED: Final = 0x13
 _MANIFEST_PARTS: Final = {b"c2as": b"c2pa.assertions", b"c2cl": b"c2pa.claim.v2", b"c2cs": b"c2pa.signature"}
 _TIME_STAMPS: Final = (b"sigTst", b"sigTst2")
+_TIME_STAMP_KEYS: Final = (b"tstTokens", b"val")
 _DEEPEST: Final = 8
 
 
@@ -115,15 +116,15 @@ def _check_signature_padding(data: bytes) -> None:
 
 
 def _after_item(data: bytes, position: int, depth: int = 0) -> int:
-    """Position after one CBOR item of any kind but floats and tags."""
+    """Position after one CBOR item of a time stamp: containers, bytes, and the two names that are known."""
     major, argument, position = _cbor_head(data, position)
-    if major in (2, 3):
+    if major == 2:
+        return position + argument
+    if major == 3 and data[position : position + argument] in _TIME_STAMP_KEYS:
         return position + argument
     if major in (4, 5) and depth < _DEEPEST:
         for _ in range(min(argument * (major - 3), len(data))):
             position = _after_item(data, position, depth + 1)
-        return position
-    if major in (0, 1):
         return position
     raise ValueError("the time stamp's form is unusual")
 

@@ -56,6 +56,7 @@ class ManifestReport:
         soft_bindings: Algorithm and value of each soft binding: what marks the file says that it carries.
         usage: Uses that the maker does not allow, by entry of a training-and-mining assertion: `"notAllowed"` or
             `"constrained"`.
+        time_stamp: `"none"`, `"valid"` (made for this signature; by whom is not judged) or `"broken"`.
         json: The whole manifest store as JSON text.
     """
 
@@ -70,6 +71,7 @@ class ManifestReport:
     consent: Mapping[str, Any] = field(default_factory=dict)
     soft_bindings: tuple[tuple[str, str], ...] = ()
     usage: Mapping[str, str] = field(default_factory=dict)
+    time_stamp: Literal["none", "valid", "broken"] = "none"
     json: str = field(default="", repr=False)
 
 
@@ -171,8 +173,21 @@ def _report(text: str) -> ManifestReport:
         consent=assertions.get(CONSENT_LABEL, {}),
         soft_bindings=_soft_bindings(assertions.get(SOFT_BINDING_LABEL, {})),
         usage=_usage(assertions),
+        time_stamp=_time_stamp(results),
         json=text,
     )
+
+
+def _time_stamp(results: Mapping[str, Any]) -> Literal["none", "valid", "broken"]:
+    """What became of a time stamp, which the library only mentions when it does not hold."""
+    codes = {
+        _text(_mapping(item).get("code"))
+        for kind in ("success", "informational", "failure")
+        for item in _list(results.get(kind))
+    }
+    if not any(code.startswith("timeStamp.") for code in codes):
+        return "none"
+    return "valid" if "timeStamp.validated" in codes else "broken"
 
 
 def _soft_bindings(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

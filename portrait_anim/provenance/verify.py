@@ -153,6 +153,8 @@ def _overlooked(path: Path, manifest: ManifestReport) -> list[str]:
     problem = envelope_problem(path)
     if problem is not None:
         found.append(f"Altered: {problem}.")
+    if manifest.time_stamp == "broken":
+        found.append("Altered: the time stamp beside the signature was changed.")
     if container_digest(path) != manifest.consent.get("container_sha256"):
         found.append("Altered: the file's header was changed after signing.")
     return found
