@@ -177,7 +177,7 @@ def enroll_from_files(
     challenges.check_bound(challenge, measured.digest)
     watched = Watched(liveness)
     frames = list(observe(video, encoder, watched=watched, on_progress=on_progress))
-    evidence = gather_evidence(store, challenge, portrait, video, watched=watched, policy=policy)
+    evidence = gather_evidence(challenge, portrait, video, watched=watched, policy=policy)
     kept = keep_video(store, video) if policy.keep_video_days > 0 else None
     try:
         return registry.enroll(

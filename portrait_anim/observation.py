@@ -12,13 +12,10 @@ import numpy as np
 from portrait_anim import spoken_code
 from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
 from portrait_anim.consent.records import Challenge, LivenessFrame
-from portrait_anim.consent.service_rows import find_challenge_videos
-from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import MediaError
 from portrait_anim.media.reader import VideoReader, probe
-from portrait_anim.provenance.fingerprint import fingerprint
 from portrait_anim.recording import SceneWatcher
-from portrait_anim.recording_origin import file_digest, likest, origin_marks, recorded_at
+from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at
 from portrait_anim.types import (
     FaceObservation,
     Frame,
@@ -121,7 +118,6 @@ def check_sizes(portrait: Path, video: Path) -> None:
 
 
 def gather_evidence(
-    store: ConsentStore,
     challenge: Challenge,
     portrait: Path,
     video: Path,
@@ -132,7 +128,6 @@ def gather_evidence(
     """Measure a recording as a whole, after its frames were seen.
 
     Args:
-        store: The open consent store, whose earlier videos are compared.
         challenge: What is being answered.
         portrait: File of the portrait.
         video: File of the recording.
@@ -145,14 +140,9 @@ def gather_evidence(
     Raises:
         MediaError: If the file cannot be read.
     """
-    looks = fingerprint(video)
-    with store.read() as connection:
-        earlier = [old.fingerprint for old in find_challenge_videos(connection, store) if old.fingerprint]
     listening = bool(challenge.code) and challenge.code_policy != "off"
     return RecordingEvidence(
         sha256=file_digest(video),
-        fingerprint=looks.to_bytes(),
-        likest=likest(looks, earlier),
         recorded_at=recorded_at(video),
         marks=origin_marks(video),
         scene=watched.scene.samples(),

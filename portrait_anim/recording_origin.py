@@ -1,9 +1,8 @@
-"""Where a recording comes from, as its file tells: digest, likeness to earlier ones, time, marks of generators."""
+"""Where a recording comes from, as its file tells: digest, time, marks of generators."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,6 @@ from typing import Final
 from portrait_anim.consent.evidence import OriginMark
 from portrait_anim.errors import ManifestInvalid
 from portrait_anim.media import container as containers
-from portrait_anim.provenance.fingerprint import VideoFingerprint, similarity
 from portrait_anim.provenance.manifest import read_manifest
 from portrait_anim.provenance.watermark import read_file
 from portrait_anim.types import PathLike
@@ -62,24 +60,6 @@ def origin_marks(path: Path) -> tuple[OriginMark, ...]:
     if not marks and read_file(path, budget_s=LOOK_S) is not None:
         marks.append("own_watermark")
     return tuple(marks)
-
-
-def likest(fingerprint: VideoFingerprint, earlier: Iterable[bytes]) -> float | None:
-    """Say how similar the most similar of several earlier videos is.
-
-    Args:
-        fingerprint: Of the new video.
-        earlier: Packed fingerprints.
-
-    Returns:
-        Similarity, 0 to 1, whichever of the two is a part of the other; `None` when there are none.
-
-    Raises:
-        ValueError: If a fingerprint is damaged.
-    """
-    others = [VideoFingerprint.from_bytes(packed) for packed in earlier]
-    both = [max(similarity(other, fingerprint), similarity(fingerprint, other)) for other in others]
-    return max(both, default=None)
 
 
 def recorded_at(path: PathLike) -> datetime | None:

@@ -89,6 +89,7 @@ def enroll(
     check_embedding(portrait_embedding)
     with store.read() as connection:
         challenge = open_challenge(connection, store, challenge_id, now)
+        earlier = [old.fingerprint for old in find_challenge_videos(connection, store) if old.fingerprint]
     check_bound(challenge, portrait_digest)
     report = verify_challenge(
         challenge,
@@ -96,6 +97,7 @@ def enroll(
         portrait_embedding,
         evidence=evidence,
         policy=policy,
+        earlier=earlier,
         match=match,
         limits=limits,
         mirrored=mirrored,
@@ -249,7 +251,7 @@ def _put_video(connection: Connection, store: ConsentStore, attempt: _Attempt) -
         id=f"vid_{secrets.token_hex(8)}",
         challenge_id=attempt.challenge.id,
         sha256=attempt.evidence.sha256,
-        fingerprint=attempt.evidence.fingerprint or None,
+        fingerprint=attempt.report.movements,
         stored_file="" if kept is None else kept.stored_file,
         file_key=None if kept is None else kept.file_key,
         received=attempt.now,

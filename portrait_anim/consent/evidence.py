@@ -48,8 +48,6 @@ class RecordingEvidence:
 
     Attributes:
         sha256: Digest of the file as handed in, hexadecimal.
-        fingerprint: Perceptual fingerprint, packed.
-        likest: Similarity to the most similar earlier challenge video of the store, 0 to 1; `None` when there is none.
         recorded_at: When the camera says it recorded [UTC], or `None` when the file does not tell.
         marks: Signs of a generator in the file.
         scene: What happens around the face.
@@ -61,8 +59,6 @@ class RecordingEvidence:
     """
 
     sha256: str
-    fingerprint: bytes = field(repr=False)
-    likest: float | None
     recorded_at: datetime | None
     marks: tuple[OriginMark, ...]
     scene: SceneSamples = field(repr=False)
@@ -94,13 +90,14 @@ class EnrolmentPolicy:
     """What an operator demands when people enrol.
 
     Attributes:
-        keep_video_days: How long an encrypted copy of the video is kept [days]; 0 keeps none. Digest and fingerprint
-            stay, so that the video is recognised when it is handed in again; the fingerprint goes with the cameo.
+        keep_video_days: How long an encrypted copy of the video is kept [days]; 0 keeps none. Digest and encrypted
+            print of movements stay, so that the video is recognised when it is handed in again; the print goes with
+            the cameo.
         same_face: What happens to somebody who is already enrolled under another name: `"refuse"`, or `"flag"`, which
             enrols and notes it in the ledger.
         passive_liveness: Whether a passive liveness network must have judged the video.
         age_check: The deployment's own check of age; the person's declaration is demanded in any case.
-        replay_similarity: From this similarity on, a video counts as a copy of an earlier one.
+        replay_likeness: From this likeness of movements on, a video counts as a copy of an earlier one.
         screen_pattern: From this strength on, a video counts as filmed from a screen.
         live_score: Lowest accepted result of the passive liveness network.
         clock_skew_s: How much a camera's clock may be behind ours [s].
@@ -110,13 +107,13 @@ class EnrolmentPolicy:
     same_face: Literal["refuse", "flag"] = "refuse"
     passive_liveness: Literal["when_installed", "required"] = "when_installed"
     age_check: AgeCheck | None = None
-    replay_similarity: float = 0.80
+    replay_likeness: float = 0.95
     screen_pattern: float = 2.0
     live_score: float = 0.8
     clock_skew_s: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in ("keep_video_days", "replay_similarity", "screen_pattern", "live_score", "clock_skew_s"):
+        for name in ("keep_video_days", "replay_likeness", "screen_pattern", "live_score", "clock_skew_s"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"expected {name} to be 0 or more, got {value}")

@@ -20,6 +20,7 @@ from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
 from portrait_anim.consent.face_signals import measure
 from portrait_anim.consent.liveness_types import CheckResult, LivenessLimits, LivenessReport, StepResult
 from portrait_anim.consent.matching import MatchPolicy, check_embedding
+from portrait_anim.consent.movement_print import movement_print
 from portrait_anim.consent.movements import INSTRUCTIONS, judge_steps
 from portrait_anim.consent.presence import (
     check_alive,
@@ -50,6 +51,7 @@ def verify_challenge(
     *,
     evidence: RecordingEvidence | None = None,
     policy: EnrolmentPolicy | None = None,
+    earlier: Iterable[bytes] = (),
     match: MatchPolicy | None = None,
     limits: LivenessLimits | None = None,
     mirrored: bool = False,
@@ -64,6 +66,7 @@ def verify_challenge(
         evidence: What was measured in the recording as a whole. Without it only the face is judged, which enrols
             nobody: `enrolling.enroll` demands it.
         policy: What the operator demands of the recording.
+        earlier: Prints of movements of all videos that were handed in before.
         match: How alike faces must be.
         limits: How large and how soon movements must be.
         mirrored: Whether the recording is a mirror image of the person.
@@ -93,10 +96,12 @@ def verify_challenge(
         check_alive(signals, limits),
         check_solid(signals, limits),
         order,
-        *(() if evidence is None else judge_recording(challenge, evidence, signals, policy, limits)),
+        *(() if evidence is None else judge_recording(challenge, evidence, signals, policy, limits, earlier)),
     )
     passed = all(check.passed for check in checks) and all(step.passed for step in steps) and len(steps) > 0
-    return LivenessReport(passed=passed, steps=steps, checks=checks, template=template)
+    return LivenessReport(
+        passed=passed, steps=steps, checks=checks, template=template, movements=movement_print(signals)
+    )
 
 
 def _bounded(frames: Iterable[LivenessFrame], limits: LivenessLimits) -> list[LivenessFrame]:

@@ -118,12 +118,14 @@ class LivenessReport:
         steps: One result per step, in the order asked.
         checks: Results of the checks of the whole video.
         template: Mean identity over the frontal frames, or `None` when it could not be formed.
+        movements: Print of what moved, or `None` when nothing could be measured.
     """
 
     passed: bool
     steps: tuple[StepResult, ...]
     checks: tuple[CheckResult, ...]
     template: IdentityEmbedding | None = field(default=None, repr=False)
+    movements: bytes | None = field(default=None, repr=False)
 
     @property
     def failures(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ What each check can and cannot see is told in docs/CONSENT.md, with figures.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +14,7 @@ import numpy as np
 from portrait_anim.consent.evidence import EnrolmentPolicy, OriginMark, RecordingEvidence, SceneSamples
 from portrait_anim.consent.face_signals import FaceSignals
 from portrait_anim.consent.liveness_types import CheckResult, LivenessLimits
+from portrait_anim.consent.movement_print import likeness, movement_print
 from portrait_anim.consent.records import Challenge
 
 _NOSE: Final = 4
@@ -35,6 +37,7 @@ def judge_recording(
     signals: FaceSignals | None,
     policy: EnrolmentPolicy,
     limits: LivenessLimits,
+    earlier: Iterable[bytes] = (),
 ) -> tuple[CheckResult, ...]:
     """Check everything that concerns the recording rather than the face.
 
@@ -44,13 +47,13 @@ def judge_recording(
         signals: What was measured in the face, or `None` when that was not possible.
         policy: What the operator demands.
         limits: Thresholds of the liveness check.
+        earlier: Prints of movements of all videos that were handed in before.
 
     Returns:
         One result per check.
     """
     checks = [
         check_origin(evidence),
-        check_replay(evidence, policy),
         check_recorded_at(challenge, evidence, policy),
         check_scene(evidence.scene),
         check_screen(evidence, policy),
@@ -59,7 +62,10 @@ def judge_recording(
         check_age(evidence),
     ]
     if signals is not None:
-        checks.append(check_backdrop(signals, evidence.scene, limits))
+        checks += [
+            check_backdrop(signals, evidence.scene, limits),
+            check_replay(movement_print(signals), earlier, policy),
+        ]
     return tuple(checks)
 
 
@@ -72,9 +78,15 @@ def check_origin(evidence: RecordingEvidence) -> CheckResult:
     )
 
 
-def check_replay(evidence: RecordingEvidence, policy: EnrolmentPolicy) -> CheckResult:
-    """Check that the video is not a copy of one that was handed in before."""
-    alike = evidence.likest is not None and evidence.likest >= policy.replay_similarity
+def check_replay(movements: bytes, earlier: Iterable[bytes], policy: EnrolmentPolicy) -> CheckResult:
+    """Check that the video is not a copy of one that was handed in before.
+
+    Args:
+        movements: Print of the new video, see `movement_print`.
+        earlier: Those of all earlier ones.
+        policy: From which likeness on it is a copy.
+    """
+    alike = any(likeness(movements, other) >= policy.replay_likeness for other in earlier)
     message = (
         "the video was handed in before, as it is or changed a little; record the new challenge"
         if alike

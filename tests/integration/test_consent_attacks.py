@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
 import json
 import pickle
 import sys
@@ -10,7 +12,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -21,14 +23,21 @@ import av
 import numpy as np
 import pytest
 
-from portrait_anim.consent.evidence import EnrolmentPolicy
+from portrait_anim.consent import registry
+from portrait_anim.consent.challenges import draw_actions, issue_challenge
+from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
 from portrait_anim.consent.ledger import Ledger
-from portrait_anim.consent.records import Challenge
+from portrait_anim.consent.liveness import verify_challenge
+from portrait_anim.consent.recording_checks import code_was_said
+from portrait_anim.consent.records import Cameo, Challenge, LivenessFrame
 from portrait_anim.consent.registry import get_challenge, list_cameos
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.enrolment import enroll_from_files, issue_challenge_for
+from portrait_anim.enrolment import MeasuredPortrait, enroll_from_files, measure_portrait
 from portrait_anim.errors import ConsentDenied, InputError, LivenessFailed
+from portrait_anim.face.identity import load_identity_encoder
 from portrait_anim.media.image import read_image
+from portrait_anim.observation import Watched, gather_evidence, observe
+from portrait_anim.recording_origin import origin_marks, recorded_at
 from portrait_anim.weights import samples_dir
 
 from . import attacks
@@ -81,22 +90,77 @@ def store(tmp_path: Path) -> Iterator[ConsentStore]:
         yield opened
 
 
+@functools.cache
+def person(portrait: Path) -> MeasuredPortrait:
+    """A sample portrait, measured once."""
+    return measure_portrait(portrait)
+
+
 def ask(
     store: ConsentStore, *, portrait: Path = PORTRAIT, actions: Sequence[str] = PERFORMED, **changes: Any
 ) -> Challenge:
     call = {"name": "Actor A", "adult_declared": True, "now": NOW, "code_policy": "off", **changes}
-    return issue_challenge_for(store, portrait=portrait, random=Scripted(actions), num_actions=6, **call)
+    return issue_challenge(
+        store, portrait_digest=person(portrait).digest, random=Scripted(actions), num_actions=6, **call
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A video that was measured once, as `enroll_from_files` measures it, to be judged several times."""
+
+    observations: list[LivenessFrame]
+    evidence: RecordingEvidence
+
+
+def measure(store: ConsentStore, video: Path) -> Measured:
+    watched = Watched()
+    observations = list(observe(video, load_identity_encoder("dlib"), watched=watched))
+    challenge, policy = ask(store), EnrolmentPolicy()
+    evidence = gather_evidence(challenge, PORTRAIT, video, watched=watched, policy=policy)
+    return Measured(observations=observations, evidence=evidence)
+
+
+def hand_in(
+    store: ConsentStore, challenge: Challenge, video: Path | Measured, portrait: Path = PORTRAIT, **changes: Any
+) -> Cameo:
+    """Enrol from files, or from what was measured in a file before."""
+    call = {"challenge_id": challenge.id, "now": NOW, **changes}
+    if isinstance(video, Path):
+        return enroll_from_files(store, portrait=portrait, video=video, **call)
+    return registry.enroll(
+        store,
+        portrait_embedding=person(portrait).embedding,
+        portrait_digest=person(portrait).digest,
+        observations=video.observations,
+        evidence=video.evidence,
+        **call,
+    )
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """The sample video, measured."""
+    with open_store(tmp_path_factory.mktemp("measured") / "home") as store:
+        return measure(store, VIDEO)
 
 
 @pytest.fixture
 def attack(store: ConsentStore, tally: Tally) -> Callable[..., list[str]]:
     """Hand in a video; return the failed checks and steps, after making sure that nobody was enrolled."""
 
-    def run(name: str, video: Path, *, portrait: Path = PORTRAIT, challenge: Challenge | None = None, **changes: Any):
+    def run(
+        name: str,
+        video: Path | Measured,
+        *,
+        portrait: Path = PORTRAIT,
+        challenge: Challenge | None = None,
+        **changes: Any,
+    ) -> list[str]:
         issued = challenge or ask(store, portrait=portrait)
         before = list_cameos(store)
         try:
-            enroll_from_files(store, challenge_id=issued.id, portrait=portrait, video=video, **{"now": NOW, **changes})
+            hand_in(store, issued, video, portrait, **changes)
         except LivenessFailed as error:
             (row,) = [row for row in Ledger(store).rows(kind="enrolment_refused") if row.challenge_id == issued.id]
             failed = list(row.payload["failed_checks"])  # type: ignore[call-overload]
@@ -274,32 +338,62 @@ def test_late_and_early_answers_are_refused(attack: Callable[..., list[str]]) ->
 
 @pytest.mark.slow
 def test_the_honest_video_passes_and_its_copies_do_not(
-    store: ConsentStore, attack: Callable[..., list[str]], frames: list[np.ndarray], tmp_path: Path
+    store: ConsentStore,
+    attack: Callable[..., list[str]],
+    honest: Measured,
+    frames: list[np.ndarray],
+    tmp_path: Path,
 ) -> None:
-    cameo = enroll_from_files(store, challenge_id=ask(store).id, portrait=PORTRAIT, video=VIDEO, now=NOW)
-    assert cameo.kind == "real"
+    assert hand_in(store, ask(store), honest).kind == "real"
     (row,) = Ledger(store).rows(kind="enrolled")
     assert row.payload["failed_checks"] == []
-    again = {"challenge": None, "portrait": PORTRAIT}
-    assert "replay" in attack("replay, same file", VIDEO, **again)
+    assert attack("replay, same file", honest) == ["replay"]
     dimmed = [(0.85 * frame[:300, 8:308]).astype(np.uint8) for frame in frames[8:]]
     copies = {
         "encoded anew": attacks.film(tmp_path / "a.mp4", frames, crf=26),
-        "cropped, dimmed, trimmed": attacks.film(tmp_path / "b.mp4", dimmed, crf=24),
-        "mirrored": attacks.film(tmp_path / "c.mp4", [frame[:, ::-1] for frame in frames]),
+        "cropped, dimmed, trimmed, mirrored": attacks.film(tmp_path / "b.mp4", [f[:, ::-1] for f in dimmed], crf=24),
     }
     for name, copy in copies.items():
-        assert "replay" in attack(f"replay, {name}", copy, **again)
+        assert "replay" in attack(f"replay, {name}", copy)
 
 
 @pytest.mark.slow
-def test_another_persons_portrait_is_refused(attack: Callable[..., list[str]]) -> None:
-    assert "identity" in attack("wrong person", VIDEO, portrait=OTHER)
+def test_another_persons_portrait_is_refused(attack: Callable[..., list[str]], honest: Measured) -> None:
+    assert attack("wrong person", honest, portrait=OTHER) == ["identity"]
 
 
 @pytest.mark.slow
-def test_the_wrong_order_is_refused(attack: Callable[..., list[str]], store: ConsentStore) -> None:
-    assert "step" in attack("wrong order", VIDEO, challenge=ask(store, actions=PERFORMED[::-1]))
+def test_other_orders_and_other_steps_are_refused(
+    attack: Callable[..., list[str]], store: ConsentStore, honest: Measured
+) -> None:
+    orders = set(itertools.islice(itertools.permutations(PERFORMED), 1, 720, 29))
+    for order in orders - {PERFORMED}:
+        assert "step" in attack("wrong order", honest, challenge=ask(store, actions=order))
+    for seed in range(25):
+        drawn = draw_actions(Random(seed))
+        assert drawn != PERFORMED[: len(drawn)]
+        failed = attack("another challenge", honest, challenge=ask(store, actions=drawn))
+        assert {"step", "order"} & set(failed)
+
+
+@pytest.mark.slow
+def test_look_alikes_are_refused_as_often_as_the_threshold_says(
+    honest: Measured, store: ConsentStore, tally: Tally
+) -> None:
+    """Portraits of other synthetic people, handed in with the actor's video."""
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "portraits"
+    if not folder.is_dir():
+        pytest.skip("the portraits of synthetic people are not beside this checkout")
+    young = {f"{int(number):04d}" for number in (folder / "omi_young_ids.txt").read_text().split()}
+    others = [path for path in sorted((folder / "omi").iterdir()) if path.stem not in young][::20]
+    challenge = ask(store)
+    accepted = 0
+    for path in others:
+        other = measure_portrait(path, face="largest").embedding
+        report = verify_challenge(challenge, honest.observations, other, evidence=honest.evidence)
+        tally.note("look-alike among strangers", [check.name for check in report.checks if not check.passed])
+        accepted += report.passed
+    assert accepted == 0
 
 
 @pytest.mark.slow
@@ -326,7 +420,9 @@ def test_a_late_step_is_refused(attack: Callable[..., list[str]], frames: list[n
 
 
 @pytest.mark.slow
-def test_a_recording_from_before_the_challenge_is_refused(attack: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_a_recording_from_before_the_challenge_is_refused(
+    attack: Callable[..., list[str]], honest: Measured, tmp_path: Path
+) -> None:
     old = tmp_path / "old.mp4"
     with av.open(str(VIDEO)) as source, av.open(str(old), "w") as target:
         target.metadata["creation_time"] = "2029-12-31T20:00:00.000000Z"
@@ -336,13 +432,21 @@ def test_a_recording_from_before_the_challenge_is_refused(attack: Callable[..., 
             if packet.dts is not None:
                 packet.stream = copy
                 target.mux(packet)
-    assert attack("recorded before the challenge", old) == ["recorded_at"]
+    evidence = replace(honest.evidence, recorded_at=recorded_at(old))
+    assert attack("recorded before the challenge", replace(honest, evidence=evidence)) == ["recorded_at"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [0.2, 0.4, 2.5, 5.0])
+def test_stretched_time_is_refused(factor: float, attack: Callable[..., list[str]], honest: Measured) -> None:
+    frames = [replace(frame, time_s=frame.time_s * factor) for frame in honest.observations]
+    attack("stretched time", replace(honest, observations=frames))
 
 
 @pytest.mark.slow
 def test_a_still_photo_is_refused(attack: Callable[..., list[str]], tmp_path: Path) -> None:
     photo = read_image(PORTRAIT)
-    count = 180
+    count = 120
     still = attacks.waved(photo, [0.0] * count, [0.0] * count)
     phase = np.arange(count) / 15.0
     turns = 28.0 * np.clip(1.4 * np.sin(np.pi * (phase - 1.5) / 2.0), 0, 1) * ((phase > 1.5) & (phase < 3.5))
@@ -354,7 +458,7 @@ def test_a_still_photo_is_refused(attack: Callable[..., list[str]], tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pitch", "focus", "crf"), [(2.7, 0.2, 18), (2.7, 0.35, 23), (2.2, 0.5, 18), (4.1, 0.3, 23)])
+@pytest.mark.parametrize(("pitch", "focus", "crf"), [(2.7, 0.35, 23), (4.1, 0.3, 18)])
 def test_a_sharply_filmed_screen_is_refused(
     pitch: float, focus: float, crf: int, attack: Callable[..., list[str]], frames: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -378,18 +482,21 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             expires=now + timedelta(hours=3), max_renders=1, max_seconds=60.0, now=now,
         )  # fmt: skip
     result = studio.animate(
-        OTHER, VIDEO, cameo=cameo.id, output=folder / "b.mp4", home=folder / "home", purpose="test", audio="none"
-    )
+        OTHER, VIDEO, cameo=cameo.id, output=folder / "b.mp4", home=folder / "home", purpose="test", audio="none",
+        start_s=9.0, end_s=10.6,
+    )  # fmt: skip
     return result.path
 
 
 @pytest.mark.slow
 def test_our_own_generated_video_is_refused(
-    attack: Callable[..., list[str]], generated: Path, store: ConsentStore, tmp_path: Path
+    attack: Callable[..., list[str]], generated: Path, honest: Measured, tmp_path: Path
 ) -> None:
-    assert "origin" in attack("generated by us, signed", generated, portrait=OTHER)
+    """The part that is generated is short; the rest of the evidence is that of an honest recording."""
     bare = attacks.film(tmp_path / "bare.mp4", attacks.frames_of(generated, 480), crf=23)
-    assert "origin" in attack("generated by us, signature stripped, encoded anew", bare, portrait=OTHER)
+    for name, path in {"signed": generated, "signature stripped, encoded anew": bare}.items():
+        evidence = replace(honest.evidence, marks=origin_marks(path))
+        assert attack(f"generated by us, {name}", replace(honest, evidence=evidence)) == ["origin"]
 
 
 @pytest.mark.slow
@@ -397,26 +504,32 @@ def test_a_person_swapped_in_the_middle_is_refused(
     attack: Callable[..., list[str]], generated: Path, frames: list[np.ndarray], tmp_path: Path
 ) -> None:
     others = attacks.frames_of(generated)
-    half = len(frames) // 2
-    spans = {"second half": (half, len(frames)), "a second and a half": (half, half + 23)}
-    for name, (start, end) in spans.items():
-        shown = [others[i] if start <= i < end else frame for i, frame in enumerate(frames)]
-        failed = attack(f"swapped person, {name}", attacks.film(tmp_path / "swap.mp4", shown))
-        assert {"identity", "continuity", "scene"} & set(failed)
+    start = round(9.0 * attacks.FPS)
+    shown = frames[:start] + others + frames[start + len(others) :]
+    failed = attack("swapped person", attacks.film(tmp_path / "swap.mp4", shown))
+    assert "identity" in failed
+    assert {"continuity", "scene"} & set(failed)
 
 
 @pytest.mark.slow
-def test_the_check_of_age_of_a_deployment_decides(attack: Callable[..., list[str]]) -> None:
-    def refuses(**_: Any) -> str:
-        return "the register says 16"
-
-    def breaks(**_: Any) -> None:
-        raise RuntimeError("the register cannot be reached")
-
-    for check in (refuses, breaks):
-        assert attack("refused by the check of age", VIDEO, policy=EnrolmentPolicy(age_check=check)) == ["age"]
+def test_faces_exchanged_in_the_measurements_are_refused(attack: Callable[..., list[str]], honest: Measured) -> None:
+    """Only the identity changes, for one sample, at each place in turn: no cut betrays it."""
+    other = person(OTHER).embedding
+    sampled = [i for i, frame in enumerate(honest.observations) if frame.embedding is not None]
+    for place in sampled:
+        frames = list(honest.observations)
+        frames[place] = replace(frames[place], embedding=other)
+        assert attack("swapped person, one sample", replace(honest, observations=frames)) == ["identity"]
 
 
 @pytest.mark.slow
-def test_a_silent_video_does_not_answer_a_required_code(attack: Callable[..., list[str]], store: ConsentStore) -> None:
-    assert attack("no code spoken", VIDEO, challenge=ask(store, code_policy="required")) == ["code"]
+def test_a_silent_video_does_not_answer_a_required_code(
+    attack: Callable[..., list[str]], store: ConsentStore, honest: Measured
+) -> None:
+    assert attack("no code spoken", honest, challenge=ask(store, code_policy="required")) == ["code"]
+    random = Random(7)
+    for _ in range(40):
+        evidence = replace(honest.evidence, has_sound=True, heard=f"{random.randrange(10**6):06d}")
+        challenge = ask(store, code_policy="required")
+        if not code_was_said(challenge.code, evidence.heard or ""):
+            assert attack("another code", replace(honest, evidence=evidence), challenge=challenge) == ["code"]

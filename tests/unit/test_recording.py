@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,11 +11,9 @@ import pytest
 from portrait_anim.consent.recording_checks import first_cut
 from portrait_anim.errors import MediaError
 from portrait_anim.media.reader import VideoReader
-from portrait_anim.media.writer import VideoWriter
 from portrait_anim.observation import check_sizes
-from portrait_anim.provenance.fingerprint import fingerprint
 from portrait_anim.recording import SceneWatcher, screen_pattern
-from portrait_anim.recording_origin import file_digest, likest, origin_marks, recorded_at
+from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at
 from portrait_anim.types import FaceObservation, Frame
 from portrait_anim.weights import samples_dir
 
@@ -99,24 +96,6 @@ def test_the_camera_tells_when_it_recorded(tmp_path: Path) -> None:
     (tmp_path / "e.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError):
         recorded_at(tmp_path / "e.mp4")
-
-
-def test_a_part_of_an_earlier_video_is_like_it(tmp_path: Path) -> None:
-    with VideoReader(SAMPLES / "driving_b.mp4") as reader:
-        frames = [frame.image for frame in reader]
-    with VideoWriter(tmp_path / "part.mp4", fps=Fraction(25), size=(240, 240), crf=30) as video:
-        for frame in frames[12:]:
-            video.write(np.ascontiguousarray(frame[:240, 40:280]))
-    with VideoWriter(tmp_path / "copy.mp4", fps=Fraction(25), size=(320, 320), crf=30) as video:
-        for frame in frames[12:]:
-            video.write(frame)
-    earlier = [fingerprint(path).to_bytes() for path in (SAMPLES / "driving.mp4", SAMPLES / "driving_b.mp4")]
-    alike = likest(fingerprint(tmp_path / "copy.mp4"), earlier)
-    assert alike is not None
-    assert alike > 0.8
-    assert likest(fingerprint(tmp_path / "copy.mp4"), []) is None
-    with pytest.raises(ValueError, match="fingerprint"):
-        likest(fingerprint(tmp_path / "copy.mp4"), [b"broken"])
 
 
 def test_an_unsigned_recording_has_no_marks() -> None:

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from portrait_anim.consent.evidence import EnrolmentPolicy, SceneSamples
+from portrait_anim.consent.face_signals import measure
 from portrait_anim.consent.liveness import verify_challenge
+from portrait_anim.consent.movement_print import likeness, movement_print
 from portrait_anim.consent.recording_checks import code_was_said
 
 ASKED = ("smile", "turn_left", "open_mouth", "look_up", "blink_twice")
@@ -54,10 +56,34 @@ def test_a_file_that_says_it_was_generated_fails(mark, words, failed):
     assert words in found["origin"]
 
 
-def test_a_copy_of_an_earlier_video_fails(failed):
-    assert list(failed(likest=0.8)) == ["replay"]
-    assert failed(likest=0.79) == {}
-    assert list(failed(likest=0.5, policy=EnrolmentPolicy(replay_similarity=0.4))) == ["replay"]
+def test_a_copy_of_an_earlier_video_fails(challenge, perform, someone, camera):
+    def judge(frames, *earlier, **changes):
+        report = verify_challenge(challenge(*ASKED), frames, someone(1), evidence=camera(), earlier=earlier, **changes)
+        return [check.name for check in report.checks if not check.passed]
+
+    def print_of(frames, **changes):
+        return movement_print(measure(frames, **changes))
+
+    first, second = perform(actions=ASKED).frames(), perform(actions=ASKED, step_s=1.6, rest_s=1.1).frames()
+    assert judge(first) == []
+    assert judge(first, print_of(second)) == []
+    assert judge(first, print_of(second), print_of(first)) == ["replay"]
+    later = [replace(frame, time_s=frame.time_s + 100.0) for frame in first[20:]]
+    assert judge(later, print_of(first)) == ["replay"]
+    assert judge(first, print_of(later)) == ["replay"]
+    assert judge(first, print_of(first, mirrored=True)) == ["replay"]
+
+
+def test_prints_are_small_whole_and_of_moving_faces(perform, filmed, pose):
+    packed = movement_print(measure(perform(actions=ASKED).frames()))
+    assert len(packed) < 3000
+    assert likeness(packed, packed) == pytest.approx(1.0)
+    still = movement_print(measure(filmed([pose()] * 200)))
+    assert likeness(packed, still) < 0.5
+    assert likeness(packed, movement_print(measure(perform(actions=ASKED).frames()[:40]))) == 0.0
+    for broken in (b"", packed[:-1], b"XXXX" + packed[4:]):
+        with pytest.raises(ValueError, match="print of movements"):
+            likeness(packed, broken)
 
 
 @pytest.mark.parametrize(("minutes", "passes"), [(-60 * 24, False), (-6, False), (-4, True), (9, True), (16, False)])
