@@ -91,6 +91,8 @@ class Search:
 
     def _guesses(self, total: ResidualSum, thorough: bool) -> Iterator[Guess]:
         levels = total.levels()
+        if not levels[-1].any():  # one colour all over
+            return
         yield from watermark_guess.unchanged(levels, total.size)
         yield from watermark_guess.from_spectrum(levels, count=10 if thorough else 4)
         if thorough:
