@@ -3,12 +3,13 @@
 Nothing is rendered without a `RenderPermit`; only `authorise` makes one, from a grant of the enrolled owner.
 """
 
+from portrait_anim.consent.acknowledgements import acknowledge
 from portrait_anim.consent.challenges import draw_actions, issue_challenge
 from portrait_anim.consent.grants import grant, list_grants, revoke
 from portrait_anim.consent.ledger import Ledger, verify
 from portrait_anim.consent.liveness import INSTRUCTIONS, LivenessLimits, LivenessReport, verify_challenge
 from portrait_anim.consent.matching import MatchPolicy
-from portrait_anim.consent.permit import RenderPermit, authorise, still_valid
+from portrait_anim.consent.permit import RenderPermit, authorise, refuse, still_valid
 from portrait_anim.consent.policy import decide
 from portrait_anim.consent.records import (
     ANY,
@@ -30,8 +31,11 @@ from portrait_anim.consent.registry import (
     get_challenge,
     list_cameos,
 )
-from portrait_anim.consent.renders import record_abort, record_render
+from portrait_anim.consent.remote import RemoteGate
+from portrait_anim.consent.renders import record_abort, record_render, remember_output
+from portrait_anim.consent.standing import check_permit
 from portrait_anim.consent.store import ConsentStore, open_store
+from portrait_anim.consent.withdrawal import is_withdrawn, signed_list, withdraw
 
 __all__ = [
     "ANY",
@@ -48,10 +52,13 @@ __all__ = [
     "LivenessLimits",
     "LivenessReport",
     "MatchPolicy",
+    "RemoteGate",
     "RenderPermit",
     "RenderRequest",
     "Usage",
+    "acknowledge",
     "authorise",
+    "check_permit",
     "decide",
     "delete_cameo",
     "draw_actions",
@@ -60,14 +67,19 @@ __all__ = [
     "get_cameo",
     "get_challenge",
     "grant",
+    "is_withdrawn",
     "issue_challenge",
     "list_cameos",
     "list_grants",
     "open_store",
     "record_abort",
     "record_render",
+    "refuse",
+    "remember_output",
     "revoke",
+    "signed_list",
     "still_valid",
     "verify",
     "verify_challenge",
+    "withdraw",
 ]

@@ -85,6 +85,9 @@ def renew_token(
             raise ConsentDenied(f"expected an account in use, got {account_id}, which is disabled", reason="disabled")
         account = replace(account, token_digest=token_digest(token))
         put_account(connection, store, account, new=False)
+        # Whoever renews a token could act with it: that it happened is on record.
+        payload = {"event": "token_renewed", "account_id": account_id}
+        append_row(connection, store, "note", now=utc(now), payload=payload)
     return account, token
 
 

@@ -139,8 +139,7 @@ def list_uses(
         limit: How many at most.
     """
     with store.read() as connection:
-        uses = find_uses(connection, store, cameo_id=cameo_id, limit=None if unread else limit)
-    return [use for use in uses if not (unread and use.read_at)][:limit]
+        return find_uses(connection, store, cameo_id=cameo_id, unread=unread, limit=limit)
 
 
 def uses_of_permit(store: ConsentStore, permit_id: str) -> list[Use]:

@@ -91,6 +91,7 @@ def find_uses(
     cameo_id: str | None = None,
     permit_id: str | None = None,
     use_id: str | None = None,
+    unread: bool = False,
     limit: int | None = None,
 ) -> list[Use]:
     """Read inbox entries, newest first; every condition that is given must hold.
@@ -101,11 +102,14 @@ def find_uses(
         cameo_id: Only entries about this cameo.
         permit_id: Only entries about this permit.
         use_id: Only this entry.
+        unread: Only entries that were not read.
         limit: How many at most.
     """
     table = schema.uses
     wanted = ((table.c.cameo_id, cameo_id), (table.c.permit_id, permit_id), (table.c.id, use_id))
     conditions = [column == value for column, value in wanted if value is not None]
+    if unread:
+        conditions.append(table.c.read_at.is_(None))
     rows = find_rows(connection, store, table, *conditions, order_by=table.c.time.desc(), limit=limit)
     return [Use(**_with_times(row, "time", optional=("read_at",))) for row in rows]
 

@@ -57,6 +57,8 @@ def test_a_renewed_or_disabled_token_is_worthless_at_once(store, made, now):
     _, second = renew_token(store, account.id, now=now, lifetime=timedelta(hours=1))
     assert account_of(store, first, now) is None
     assert account_of(store, second, now).id == account.id
+    (row,) = Ledger(store).rows(kind="note")
+    assert dict(row.payload) == {"event": "token_renewed", "account_id": account.id}
     disable_account(store, account.id, now)
     assert disable_account(store, account.id, now + timedelta(1)).disabled_at == now
     assert account_of(store, second, now) is None
