@@ -15,7 +15,7 @@ from portrait_anim.consent.delivery import (
 )
 from portrait_anim.errors import DeliveryFailed
 
-from .sinks import mail_sink, web_sink
+from .sinks import mail_sink, make_certificate, web_sink
 
 BODY = json.dumps({"use": "use_1", "grantee": "Bob"}).encode()
 
@@ -151,3 +151,35 @@ def test_the_check_in_the_documentation_works(store):
     assert names["genuine"](headers, body, key)
     assert not names["genuine"](headers, body + b" ", key)
     assert not names["genuine"]({**headers, "webhook-timestamp": "1"}, body, key)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_encrypted_webhook_is_called_only_if_its_certificate_holds(trusted, store, now, tmp_path, monkeypatch):
+    certificate = make_certificate(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with web_sink(certificate) as sink:
+        if trusted:
+            post(store, sink.url, now)
+            other = sink.url.replace("localhost", "127.0.0.1")  # a name that the certificate does not carry
+            with pytest.raises(DeliveryFailed):
+                post(store, other, now)
+        else:
+            with pytest.raises(DeliveryFailed):
+                post(store, sink.url, now)
+    assert [headers["host"].startswith("localhost:") for _, headers, _ in sink.calls] == [True] * trusted
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_mail_goes_to_a_server_only_if_its_certificate_holds(trusted, now, tmp_path, monkeypatch):
+    certificate = make_certificate(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with mail_sink(certificate) as sink:
+        server = MailServer(host=sink.host, port=sink.port, sender="gate@example.org")
+        if trusted:
+            send_mail(server, to="ada@example.org", subject="x", text="x", now=now)
+        else:
+            with pytest.raises(DeliveryFailed):
+                send_mail(server, to="ada@example.org", subject="x", text="x", now=now)
+    assert len(sink.messages) == trusted
