@@ -219,7 +219,7 @@ def check_signed(signed: Path, *, claims: ManifestClaims, home: Path, source: UI
         sha256=digest,
         watermark=claims.watermark,
         permit_id=claims.permit_id,
-        cameo_id=claims.cameo_id,
+        cameo_ids=tuple(dict.fromkeys([claims.cameo_id, *(part.cameo_id for part in claims.parts)])),
         created=claims.created,
         manifest=manifest.json,
         fingerprint=fingerprint(signed, rate_hz=INDEX_RATE_HZ),

@@ -213,14 +213,15 @@ class _Session:
             portrait, motion, permit=permit, now=self._clock(), options=self.options, before_chunk=before_chunk, **extra
         )
         sheet = ContactSheet(len(motion), portrait) if self.job.sheet else None
-        size_px = self.options.size_px
         with ExitStack() as stack:
             drivers = stack.enter_context(source.pictures(needed=self.job.compare or sheet is not None))
             writer: VideoWriter | None = None
             marker: FrameMarker | None = None
+            crops: FrameMarker | None = None
             for frame, driver in zip(stream, drivers, strict=False):
                 image = side_by_side(portrait, driver, frame.image) if self.job.compare else frame.image
-                if writer is None or marker is None:
+                if writer is None or marker is None or crops is None:
+                    crops = self._marker((frame.crop.shape[1], frame.crop.shape[0]), permit)
                     size = (image.shape[1], image.shape[0])
                     zones = self._zones(left_px=image.shape[1] - frame.image.shape[1])
                     marker = self._marker(size, permit, zones)
@@ -232,10 +233,10 @@ class _Session:
                 writer.write(shown)
                 if frame.index in (0, len(motion) // 2):
                     write_image(folder / "thumbnail.jpg", shown)
+                preview = crops.labeller.draw(frame.crop, frame.time_s)
                 if sheet and sheet.wants(frame.index):
-                    labeller = self._marker((size_px, size_px), permit).labeller
-                    sheet.add(frame.index, driver, labeller.draw(frame.crop, frame.time_s))
-                self._tell("animate", frame.index + 1, len(motion), preview=frame.crop)
+                    sheet.add(frame.index, driver, preview)
+                self._tell("animate", frame.index + 1, len(motion), preview=preview)
                 yield frame.index + 1
         if sheet:
             size = (sheet.image.shape[1], sheet.image.shape[0])

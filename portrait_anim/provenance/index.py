@@ -29,6 +29,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
@@ -52,7 +53,7 @@ _published = Table(
     Column("sha256", String(64), primary_key=True),
     Column("watermark", String(12), nullable=True, index=True),
     Column("permit_id", String(128), nullable=False, index=True),
-    Column("cameo_id", String(128), nullable=False, index=True),
+    Column("cameos", Text, nullable=False),  # identifiers with a space before and after each
     Column("created", String(40), nullable=False),
     Column("manifest", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
@@ -68,7 +69,7 @@ class PublishedFile:
         sha256: Checksum of the file as published, 64 hexadecimal digits.
         watermark: Number of its watermark, or `None`.
         permit_id: Permit that it was rendered with; the first one of a film.
-        cameo_id: Whose likeness; the first one of a film.
+        cameo_ids: Whose likeness: everybody who is seen.
         created: When it was made [UTC].
         manifest: Its manifest store as JSON text.
         fingerprint: What it looks like.
@@ -79,7 +80,7 @@ class PublishedFile:
     sha256: str
     watermark: int | None
     permit_id: str
-    cameo_id: str
+    cameo_ids: tuple[str, ...]
     created: datetime
     manifest: str = field(repr=False)
     fingerprint: VideoFingerprint = field(repr=False)
@@ -130,7 +131,7 @@ class RenderIndex:
             "sha256": published.sha256,
             "watermark": None if published.watermark is None else watermark_text(published.watermark),
             "permit_id": published.permit_id,
-            "cameo_id": published.cameo_id,
+            "cameos": f" {' '.join(published.cameo_ids)} ",
             "created": published.created.astimezone(timezone.utc).isoformat(),
             "manifest": published.manifest,
             "fingerprint": published.fingerprint.to_bytes(),
@@ -193,7 +194,7 @@ class RenderIndex:
         return source is not None and similarity(self._unpack(source), still) < score
 
     def forget(self, cameo_id: str) -> int:
-        """Erase everything about a cameo, for good.
+        """Erase every file that shows a cameo, alone or with others, for good.
 
         Args:
             cameo_id: Whose files.
@@ -207,7 +208,9 @@ class RenderIndex:
         if not self.exists:
             return 0
         with self._engine("write") as engine, engine.begin() as connection:
-            return connection.execute(delete(_published).where(_published.c.cameo_id == cameo_id)).rowcount
+            return connection.execute(
+                delete(_published).where(func.instr(_published.c.cameos, f" {cameo_id} ") > 0)
+            ).rowcount
 
     def _read(self, row: Row[tuple[object, ...]]) -> PublishedFile:
         values = row._mapping
@@ -215,7 +218,7 @@ class RenderIndex:
             sha256=values["sha256"],
             watermark=None if values["watermark"] is None else int(values["watermark"], 16),
             permit_id=values["permit_id"],
-            cameo_id=values["cameo_id"],
+            cameo_ids=tuple(values["cameos"].split()),
             created=datetime.fromisoformat(values["created"]),
             manifest=values["manifest"],
             fingerprint=self._unpack(values["fingerprint"]),

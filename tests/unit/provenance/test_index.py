@@ -24,12 +24,12 @@ def looks(seed: int, count: int = 16) -> VideoFingerprint:
     )
 
 
-def published(number: int, *, watermark: int | None = 7, cameo: str = "cam_1") -> PublishedFile:
+def published(number: int, *, watermark: int | None = 7, cameos: tuple[str, ...] = ("cam_1",)) -> PublishedFile:
     return PublishedFile(
         sha256=f"{number:064x}",
         watermark=watermark,
         permit_id=f"per_{number:016x}",
-        cameo_id=cameo,
+        cameo_ids=cameos,
         created=MADE + timedelta(minutes=number),
         manifest='{"manifests": {}}',
         fingerprint=looks(number),
@@ -92,12 +92,15 @@ def test_a_second_render_that_looks_the_same_is_a_rival_and_a_second_file_of_one
 
 def test_forgetting_leaves_no_trace(tmp_path: Path) -> None:
     index = RenderIndex(tmp_path)
-    index.add(published(1, cameo="cam_gone"))
-    index.add(published(2, cameo="cam_stays"))
-    assert index.forget("cam_gone") == 1
+    index.add(published(1, cameos=("cam_gone",)))
+    index.add(published(2, cameos=("cam_stays", "cam_gone_not")))
+    index.add(published(3, cameos=("cam_stays", "cam_gone")))
+    assert index.forget("cam_") == 0
+    assert index.forget("cam_gone") == 2
+    assert index.by_fingerprint(looks(3)) is None
     assert index.by_fingerprint(looks(1)) is None
     assert index.by_fingerprint(looks(2)) is not None
-    assert b"cam_gone" not in (tmp_path / INDEX_FILE).read_bytes()
+    assert b" cam_gone " not in (tmp_path / INDEX_FILE).read_bytes()
     assert looks(1).to_bytes()[100:140] not in (tmp_path / INDEX_FILE).read_bytes()
 
 
