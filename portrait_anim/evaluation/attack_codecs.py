@@ -16,7 +16,8 @@ from portrait_anim.types import UInt8Array
 
 SOCIAL_BITS_PER_PIXEL: Final = 0.06  # about 560 kbit/s for 480p at 25 1/s
 FPS: Final = Fraction(25)
-_QUIET_X265: Final = {"x265-params": "log-level=none"}
+# x264 takes the same decisions on every processor, and in every run; x265 keeps its log to itself.
+_ALWAYS: Final = {"libx264": {"x264-params": "cpu-independent=1"}, "libx265": {"x265-params": "log-level=none"}}
 
 
 def video(
@@ -41,7 +42,7 @@ def video(
     """
     height, width = (side - side % 2 for side in frames[0].shape[:2])
     buffer = io.BytesIO()
-    chosen = dict(options) | (_QUIET_X265 if codec == "libx265" else {})
+    chosen = dict(options) | _ALWAYS.get(codec, {})
     with av.open(buffer, "w", format="matroska") as container:
         stream: Any = container.add_stream(codec, rate=FPS, options=chosen)
         context = stream.codec_context

@@ -27,7 +27,7 @@ MAX_RENDER_ID: Final = watermark_code.MAX_ID
 SMALLEST_MARKED_PX: Final = 192  # shorter side; below it a mark is added, but cannot be relied on
 
 _ATTEMPTS: Final = frozenset({1, 4, 12})  # after how many frames to try; and at the end
-_MAX_FRAMES: Final = 40
+_MAX_FRAMES: Final = 50
 
 
 class Watermarker:

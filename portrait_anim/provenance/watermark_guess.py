@@ -74,12 +74,13 @@ def _marked_size(levels: Sequence[Float32Array], size: tuple[int, int]) -> list[
     return [(level, np.eye(2) * zoom * 2**level)]
 
 
-def from_spectrum(levels: Sequence[Float32Array], *, count: int) -> Iterator[Guess]:
+def from_spectrum(levels: Sequence[Float32Array], *, count: int, least_score: float) -> Iterator[Guess]:
     """Guess from the mean spectrum of the picture, at every resolution.
 
     Args:
         levels: Residuals.
         count: Guesses at most.
+        least_score: Guesses whose carriers stand out less are left out [standard deviations].
 
     Yields:
         Guesses, those with the clearest carriers first.
@@ -89,6 +90,7 @@ def from_spectrum(levels: Sequence[Float32Array], *, count: int) -> Iterator[Gue
         spectra = watermark_sync.block_spectra(residual, _BLOCK_PX)
         for geometry in watermark_sync.search(spectra.mean().power[0], count=max(2, count // 2)):
             found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=spectra))
+    found = [guess for guess in found if guess.geometry.score >= least_score]
     yield from sorted(found, key=lambda guess: -guess.geometry.score)[:count]
 
 

@@ -22,6 +22,7 @@ from portrait_anim.provenance.watermark_sync import Geometry
 
 LOG10_FALSE_POSITIVE: Final = -6.0  # a reading that chance explains more often than this is not given
 
+_CLEAR_SCORE: Final = 4.6  # of a guess by spectrum that is worth following before all frames are there
 _TRIES: Final = 2  # positions decoded per geometry
 _LEAST_PILOT_Z: Final = 4.7
 _PROMISING_PILOT_Z: Final = 5.1  # worth a closer look at the geometry
@@ -94,7 +95,8 @@ class Search:
         if not levels[-1].any():  # one colour all over
             return
         yield from watermark_guess.unchanged(levels, total.size)
-        yield from watermark_guess.from_spectrum(levels, count=10 if thorough else 4)
+        least = 0.0 if thorough else _CLEAR_SCORE
+        yield from watermark_guess.from_spectrum(levels, count=10 if thorough else 4, least_score=least)
         if thorough:
             yield from watermark_guess.from_parts(levels)
             yield from watermark_guess.stretched(levels)
