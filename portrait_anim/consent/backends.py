@@ -42,7 +42,10 @@ class Backend(Protocol):
     name: str
 
     def engine(self, url: URL, busy_timeout_s: float) -> Engine:
-        """Return an engine whose transactions follow the rules of this module."""
+        """Return an engine; its transactions are begun with `begin`."""
+
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        """Begin a transaction that reads one unchanging state, or wait for the turn to write."""
 
     def make_append_only(self, connection: Connection) -> None:
         """Make the triggers that keep ledger, checkpoints and head; those that exist stay."""
@@ -62,19 +65,18 @@ class SqliteBackend:
 
         @event.listens_for(engine, "connect")
         def set_up(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-            connection.isolation_level = None  # transactions are begun below, not by the driver
+            connection.isolation_level = None  # transactions are begun by `begin`, not by the driver
             _use_wal(connection, busy_timeout_s)
             connection.execute("PRAGMA synchronous = FULL")  # a revocation survives a power cut
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA cache_size = -32000")  # KiB: the indices of a long ledger
             connection.execute("PRAGMA secure_delete = ON")  # erased templates are overwritten
 
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            immediate = connection.get_execution_options().get(WRITE, False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
         return engine
+
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        """Begin; see `Backend`."""
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def make_append_only(self, connection: Connection) -> None:
         """Make the triggers; see `Backend`."""
@@ -105,25 +107,24 @@ class PostgresBackend:
 
     def engine(self, url: URL, busy_timeout_s: float) -> Engine:
         """Return the engine; see `Backend`."""
+        self._busy_timeout_ms = round(busy_timeout_s * 1000)
         try:
-            engine = create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+            return create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
         except ImportError as error:
             raise ConsentError(
                 "expected the driver psycopg for a PostgreSQL store, got none; "
                 "run: pip install 'portrait-anim[postgres]'"
             ) from error
 
-        @event.listens_for(engine, "begin")
-        def begin(connection: Connection) -> None:
-            if connection.get_execution_options().get(WRITE, False):
-                # Read committed, so that every statement after the lock sees what the writer before committed.
-                connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(busy_timeout_s * 1000)}")
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-            else:
-                connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-
-        return engine
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        """Begin; see `Backend`."""
+        if not write:
+            connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return
+        # Read committed, so that every statement after the lock sees what the writer before committed.
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {self._busy_timeout_ms}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
 
     def make_append_only(self, connection: Connection) -> None:
         """Make the triggers; see `Backend`."""

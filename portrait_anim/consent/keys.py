@@ -80,7 +80,9 @@ class OperatorKeys:
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte Ed25519 signature of `message`."""
-        return self._signing.sign(message)
+        signature = self._signing.sign(message)
+        self._remember(hashlib.sha256(signature + message).digest())
+        return signature
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Say whether `signature` was made by this key over `message`.
@@ -94,11 +96,14 @@ class OperatorKeys:
             self._public.verify(signature, message)
         except (InvalidSignature, ValueError, TypeError):
             return False
+        self._remember(known)
+        return True
+
+    def _remember(self, known: bytes) -> None:
         self._checked[known] = None
         while len(self._checked) > _REMEMBERED:
             with suppress(KeyError):  # another thread was faster
                 self._checked.popitem(last=False)
-        return True
 
 
 def load_keys(folder: Path) -> OperatorKeys:

@@ -184,7 +184,7 @@ def append_row(
     connection.execute(_INSERT, {**values, "previous": previous, "digest": digest})
     signature = store.keys.sign(head_message(store.store_id, seq + 1, digest))
     connection.execute(_UPDATE_HEAD, {"seq": seq + 1, "digest": digest, "signature": signature})
-    if checkpoint_is_due(connection, seq + 1):
+    if checkpoint_is_due(seq + 1):
         add_checkpoint(connection, store, seq + 1, digest, now)
     return _record({**values, "previous": previous, "digest": digest})
 

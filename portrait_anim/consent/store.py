@@ -76,6 +76,7 @@ class ConsentStore:
             Connection inside a transaction that is rolled back at the end.
         """
         with consent_errors("read the consent store"), self._engine.connect() as connection:
+            self._backend.begin(connection, write=False)
             yield connection
 
     @contextmanager
@@ -87,6 +88,7 @@ class ConsentStore:
         """
         with consent_errors("write the consent store"), self._writing.connect() as connection:
             transaction = connection.begin()
+            self._backend.begin(connection, write=True)
             try:
                 with self.faces.kept_by_commit(transaction), transaction:
                     # Another process may have changed the key: from then on nothing is sealed with the old one.
@@ -141,8 +143,9 @@ def open_store(home: Path, *, url: str | None = None, keys_in: KeyPlace = "file"
     try:
         with (
             consent_errors(f"open the consent store {target.database}"),
-            engine.execution_options(**{WRITE: True}).begin() as connection,
+            engine.begin() as connection,
         ):
+            backend.begin(connection, write=True)
             identity = prepare(connection, backend, home / KEYS_FOLDER, keys_in)
     except BaseException:
         engine.dispose()

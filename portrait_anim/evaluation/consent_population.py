@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, update
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.chain import genesis, head_message, row_digest
-from portrait_anim.consent.checkpoints import CHECKPOINT_ROWS, add_checkpoint
+from portrait_anim.consent.checkpoints import add_checkpoint, checkpoint_is_due
 from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.records import Cameo, Grant
 from portrait_anim.consent.rows import put_cameo, put_grant
@@ -162,7 +162,7 @@ class _LedgerWriter:
             values = {"seq": self._seq, "time": time_text(moment), **event}
             previous, self._digest = self._digest, row_digest(values, self._digest)
             rows.append({**values, "previous": previous, "digest": self._digest})
-            if self._seq % CHECKPOINT_ROWS == 0:
+            if checkpoint_is_due(self._seq):
                 sealed.append((self._seq, self._digest, moment))
             self._add(event)
         connection.execute(insert(schema.ledger), rows)

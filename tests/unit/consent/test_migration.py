@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import create_engine
 
-from portrait_anim.consent import migrations, schema
+from portrait_anim.consent import migrations, schema, verification
 from portrait_anim.consent.chain import genesis, head_message, row_digest
 from portrait_anim.consent.grants import list_grants
 from portrait_anim.consent.keys import canonical, load_or_create_keys
@@ -23,6 +23,7 @@ from portrait_anim.consent.registry import get_cameo, list_cameos
 from portrait_anim.consent.rows import find_challenge
 from portrait_anim.consent.store import open_store
 from portrait_anim.consent.usage import charged
+from portrait_anim.consent.verification import inspect_ledger
 from portrait_anim.errors import ConsentError, LedgerTampered
 
 TIME = "2026-11-22T11:00:00.000000+00:00"
@@ -137,6 +138,13 @@ def test_a_migrated_store_has_the_tables_of_a_new_one(old, tmp_path):
         objects = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
         with store.read() as one, new.read() as other:
             assert one.exec_driver_sql(objects).all() == other.exec_driver_sql(objects).all()
+
+
+def test_the_ledger_of_version_1_is_sealed_by_a_checkpoint(old, monkeypatch):
+    monkeypatch.setattr(verification, "CHECKPOINT_ROWS", 5)  # its seven rows are more than may go without one
+    with open_store(old.home) as store:
+        found = inspect_ledger(store)
+    assert (found.rows, found.checkpoints, found.sound_seq, found.damage) == (7, 1, 7, None)
 
 
 def test_names_of_version_1_are_no_longer_readable(old):

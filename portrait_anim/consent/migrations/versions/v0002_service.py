@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portrait_anim.consent import schema
+from portrait_anim.consent.chain import checkpoint_message
 from portrait_anim.consent.migrations import Sealing
 from portrait_anim.consent.signed_rows import row_message, sealed_row
 from portrait_anim.consent.vault import FIRST_VERSION
@@ -66,6 +67,7 @@ def upgrade() -> None:
             connection.execute(sa.insert(table).values(**_moved(sealing, table, row, generation)))
     connection.execute(sa.insert(schema.counters).values(name="faces", value=generation))
     _add_up(connection, sealing)
+    _seal_ledger(connection, sealing)
 
 
 def _moved(sealing: Sealing, table: sa.Table, row: dict[str, Any], generation: int) -> dict[str, object]:
@@ -110,3 +112,12 @@ def _add_up(connection: sa.Connection, sealing: Sealing) -> None:
             key: value if key == "grant_id" else int(value) for key, value in row._mapping.items()
         }
         connection.execute(sa.insert(schema.grant_usage).values(**sealed_row(sealing, schema.grant_usage, found)))
+
+
+def _seal_ledger(connection: sa.Connection, sealing: Sealing) -> None:
+    """Make a checkpoint of the ledger as version 1 left it."""
+    last = connection.execute(sa.select(schema.ledger).order_by(schema.ledger.c.seq.desc()).limit(1)).first()
+    if last is not None:
+        message = checkpoint_message(sealing.store_id, last.seq, last.digest, last.time, 0)
+        values = {"seq": last.seq, "digest": last.digest, "time": last.time, "signature": sealing.keys.sign(message)}
+        connection.execute(sa.insert(schema.checkpoints).values(**values))
