@@ -41,7 +41,6 @@ test-all: $(STAMP)
 
 # On a real server that the target starts and stops; says so and ends well where PostgreSQL is not installed.
 test-postgres: $(STAMP)
-	$(PY) -m pip install -q 'psycopg[binary]>=3.2'
 	$(PY) tests/on_postgresql.py tests/unit/consent
 
 check: $(STAMP)
