@@ -6,6 +6,7 @@ beside the chain opens nothing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +22,7 @@ from portrait_anim.consent.withdrawal import was_withdrawn
 from portrait_anim.errors import ConsentDenied
 
 PERMIT_LIFETIME: Final = timedelta(hours=12)
+_PERMIT: Final = re.compile(r"per_[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,7 @@ def check_permit(store: ConsentStore, permit_id: str, now: datetime) -> PermitFa
     """
     now = utc(now)
     with store.read() as connection:
-        row = recorded(connection, "authorised", permit_id=permit_id)
+        row = recorded(connection, "authorised", permit_id=permit_id) if _PERMIT.fullmatch(permit_id) else None
         facts = None if row is None else _facts(store, row)
         if facts is None:
             raise ConsentDenied(

@@ -1,7 +1,6 @@
 import io
 import json
 import os
-import sqlite3
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
@@ -91,20 +90,18 @@ def test_deletion_erases_every_trace_and_the_ledger_proves_it(store, ada, used, 
     verify(store)
 
 
-def test_nothing_personal_is_left_in_any_file(store, ada, used, now):
+def test_nothing_personal_is_left_in_any_file(store, ada, used, now, database):
     cameo, _, _ = ada
     delete_cameo(store, cameo.id, now=now)
     for path in store.home.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             assert not [secret for secret in SECRETS if secret.encode() in content], path
-    with sqlite3.connect(store.home / "consent.db") as connection:
-        left = connection.execute(
-            "SELECT (SELECT count(*) FROM uses) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM settings), "
-            "(SELECT name FROM challenges), (SELECT template FROM cameos), (SELECT fingerprint FROM challenge_videos)"
-        ).fetchone()
-    connection.close()
-    assert left == (0, None, None, None)
+    left = database.query(
+        "SELECT (SELECT count(*) FROM uses) + (SELECT count(*) FROM outbox) + (SELECT count(*) FROM settings), "
+        "(SELECT name FROM challenges), (SELECT template FROM cameos), (SELECT fingerprint FROM challenge_videos)"
+    )
+    assert left == [(0, None, None, None)]
 
 
 def test_an_account_with_another_cameo_keeps_it(store, ada, someone, digest, now):

@@ -1,5 +1,4 @@
 import io
-import sqlite3
 from datetime import timedelta
 
 import numpy as np
@@ -90,11 +89,9 @@ def test_nobodys_inbox_gets_attempts_on_what_does_not_exist(store, ask, now):
     assert list_uses(store) == []
 
 
-def test_a_tampered_cameo_is_refused_though_nobody_can_be_told(store, fictional, give, ask, now):
+def test_a_tampered_cameo_is_refused_though_nobody_can_be_told(store, fictional, give, ask, now, tamper):
     give(fictional)
-    with sqlite3.connect(store.home / "consent.db") as connection:
-        connection.execute("UPDATE cameos SET owner_account = 'acc_mallory'")
-    connection.close()
+    tamper(store, "UPDATE cameos SET owner_account = 'acc_mallory'")
     with pytest.raises(ConsentDenied) as caught:
         authorise(store, ask(fictional), now=now)
     assert caught.value.reason == "tampered"
@@ -102,14 +99,14 @@ def test_a_tampered_cameo_is_refused_though_nobody_can_be_told(store, fictional,
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_thumbnail_is_small_and_encrypted(kind, store, permit):
+def test_a_thumbnail_is_small_and_encrypted(kind, store, permit, database):
     add_thumbnail(store, permit.id, picture(kind))
     (use,) = list_uses(store)
     with Image.open(io.BytesIO(use.thumbnail)) as small:
         assert (small.format, max(small.size), small.size[0] * 9) == ("PNG", THUMBNAIL_SIDE_PX, small.size[1] * 16)
-    raw = (store.home / "consent.db").read_bytes()
-    assert use.thumbnail[16:80] not in raw
-    assert b"operator" not in raw
+    ((sealed, grantee),) = database.query("SELECT thumbnail, grantee FROM uses")
+    assert use.thumbnail[16:80] not in bytes(sealed)
+    assert b"operator" not in bytes(grantee)
     assert use.grantee == "operator"
     assert "operator" not in repr(use)
 
@@ -124,10 +121,8 @@ def test_what_is_no_picture_is_no_thumbnail(content, store, permit):
     assert add_thumbnail(store, "per_unknown", picture()) is None
 
 
-def test_an_altered_entry_is_refused(store, permit):
-    with sqlite3.connect(store.home / "consent.db") as connection:
-        connection.execute("UPDATE uses SET purpose = 'charity'")
-    connection.close()
+def test_an_altered_entry_is_refused(store, permit, tamper):
+    tamper(store, "UPDATE uses SET purpose = 'charity'")
     with pytest.raises(LedgerTampered):
         list_uses(store)
 

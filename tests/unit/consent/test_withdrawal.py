@@ -1,6 +1,5 @@
 import hashlib
 import os
-import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 
@@ -147,16 +146,15 @@ def test_all_renders_of_a_cameo_are_withdrawn_at_once(store, fictional, permit, 
     assert {item.permit_id for item in withdraw_all(store, fictional, now)} == {permit.id, running.id}
 
 
-def test_a_withdrawal_cannot_be_taken_away_in_the_database(store, permit, tmp_path, now):
+def test_a_withdrawal_cannot_be_taken_away_in_the_database(store, permit, tmp_path, now, tamper):
     finish(store, permit, tmp_path / "film.mp4", now)
     withdraw(store, permit.id, now)
-    with sqlite3.connect(store.home / "consent.db") as connection:
-        connection.execute("DELETE FROM withdrawals")
-        with pytest.raises(sqlite3.Error, match="append-only"):
-            connection.execute("DELETE FROM ledger WHERE kind = 'withdrawn'")
-    connection.close()
+    tamper(store, "DELETE FROM withdrawals")
     assert is_withdrawn(store, permit.id)
     assert permit.id in signed_list(store, now)["withdrawn"]
+    tamper(store, "DELETE FROM ledger WHERE kind = 'withdrawn'")
+    with pytest.raises(LedgerTampered):
+        signed_list(store, now)
 
 
 def test_the_published_list_can_be_checked_by_others(store, permit, tmp_path, now):
