@@ -57,7 +57,8 @@ def test_revocation_deletion_and_the_end_of_the_render_stop_a_remote_worker(stor
 def test_a_ledger_row_put_beside_the_chain_opens_nothing(store, permit, now, tamper):
     tamper(
         store,
-        "INSERT INTO ledger SELECT seq + 1000, time, kind, cameo_id, grant_id, 'per_00000000000000ff', NULL, 0, 0, payload, "
+        "INSERT INTO ledger "
+        "SELECT seq + 1000, time, kind, cameo_id, grant_id, 'per_00000000000000ff', NULL, 0, 0, payload, "
         "digest, 'beside' FROM ledger WHERE kind = 'authorised'",
     )
     assert reason_of(lambda: check_permit(store, "per_00000000000000ff", now)) == "forged_permit"
