@@ -34,6 +34,7 @@ from portrait_anim.media.writer import VideoWriter
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.provenance.label import face_zones
 from portrait_anim.provenance.label_path import Box
+from portrait_anim.provenance.manifest import check_signing
 from portrait_anim.provenance.settings import load_settings
 from portrait_anim.publishing import FrameMarker, check_sources, make_claims, remember, sign_and_check
 from portrait_anim.sheet import ContactSheet, side_by_side
@@ -138,6 +139,7 @@ class _Session:
         """Authorise, render, sign, record; undo everything on failure."""
         job = self.job
         check_output(job)
+        check_signing(self.store.home)
         self._tell("portrait", 0, None)
         portrait = read_portrait(job.portrait, job.portrait_frame)
         source = DrivingSource(

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from portrait_anim.errors import SigningError
 from portrait_anim.provenance.certificates import new_authority, new_signer
 from portrait_anim.provenance.claims import ManifestClaims
-from portrait_anim.provenance.manifest import sign_file
+from portrait_anim.provenance.manifest import check_signing, sign_file
 from portrait_anim.provenance.settings import SETTINGS_FILE
 from portrait_anim.provenance.verify import verify
 
@@ -74,6 +74,7 @@ def test_operators_certificate_signs_and_is_trusted_here_only(
     sign_file(plain, tmp_path / "out.png", claims=claims, home=home)
     report = verify(tmp_path / "out.png", home=home)
     assert report.ok, report.findings
+    check_signing(home)
     assert not (home / "keys").exists()  # no authority of its own was made
     stranger = verify(tmp_path / "out.png", home=tmp_path / "other")
     assert (stranger.state, stranger.trusted) == ("valid", False)
@@ -101,6 +102,8 @@ def test_failing_key_service_is_named(
     home = tmp_path / "home"
     configure(home, f"signing: {{certificate_chain: chain.pem, callback: 'key_service_client:{entry}'}}")
     write_identity(home)
+    with pytest.raises(SigningError, match=message):
+        check_signing(home)
     with pytest.raises(SigningError, match=message):
         sign_file(plain, tmp_path / "out.png", claims=claims, home=home)
     assert not (tmp_path / "out.png").exists()
@@ -135,7 +138,14 @@ def test_time_stamp_server_that_does_not_answer(plain: Path, claims: ManifestCla
     configure(home, "signing: {time_stamp_url: 'http://127.0.0.1:9/'}")
     with pytest.raises(SigningError):
         sign_file(plain, tmp_path / "out.png", claims=claims, home=home)
+    with pytest.raises(SigningError, match="trial"):
+        check_signing(home)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_own_authority_is_made_in_time(tmp_path: Path) -> None:
+    check_signing(tmp_path / "home")
+    assert (tmp_path / "home" / "keys" / "c2pa-signer.pem").exists()
 
 
 def test_self_made_key_with_a_chain_of_another_curve(plain: Path, claims: ManifestClaims, tmp_path: Path) -> None:
@@ -144,5 +154,3 @@ def test_self_made_key_with_a_chain_of_another_curve(plain: Path, claims: Manife
     write_identity(home)
     with pytest.raises(SigningError):
         sign_file(plain, tmp_path / "out.png", claims=claims, home=home)
-
-
