@@ -146,10 +146,9 @@ def find_denied(
         ValueError: If the face is not a finite vector other than zero, or its backend is unknown.
     """
     within = (match or MatchPolicy()).limit(face.backend)
-    found = store.faces.nearest(connection, store, face, groups=("denied",), limit=1, within=within)
-    if found:
-        return DeniedMatch(id=found[0].id, distance=found[0].distance)
-    other = store.faces.incomparable(connection, store, face.backend, "denied")
+    found, other = store.faces.standing_against(connection, store, face, group="denied", within=within)
+    if found is not None:
+        return DeniedMatch(id=found.id, distance=found.distance)
     return None if other is None else DeniedMatch(id=other, distance=None)
 
 

@@ -145,14 +145,37 @@ class FaceIndex:
             ValueError: If the face is not a finite vector other than zero.
         """
         check_embedding(face)
-        found: list[FaceMatch] = []
-        for group in groups:
-            known = self._current(connection, store, group)
-            for one in _candidates(known, face, limit, within):
-                exact = min(distance(face, other) for other in known.people[one] if _comparable(face, other))
-                if within is None or exact <= within:
-                    found.append(FaceMatch(id=one, group=group, distance=exact))
+        found = [
+            match
+            for group in groups
+            for match in _nearest(self._current(connection, store, group), group, face, limit, within)
+        ]
         return sorted(found, key=lambda match: (match.distance, match.id))[:limit]
+
+    def standing_against(
+        self, connection: Connection, store: Sealer, face: IdentityEmbedding, *, group: FaceGroup, within: float
+    ) -> tuple[FaceMatch | None, str | None]:
+        """Say who of a group a face may be.
+
+        Args:
+            connection: Open connection.
+            store: The store of the connection.
+            face: The face in question.
+            group: Whom to look among.
+            within: Largest distance that counts as the same person.
+
+        Returns:
+            The nearest person within the limit, or `None`; and the id of somebody who has no vector of the face's
+            backend, so that nobody can say whether it is them, or `None`.
+
+        Raises:
+            LedgerTampered: If a row was changed outside the program.
+            ValueError: If the face is not a finite vector other than zero.
+        """
+        check_embedding(face)
+        known = self._current(connection, store, group)
+        found = min(_nearest(known, group, face, 1, within), key=lambda match: (match.distance, match.id), default=None)
+        return found, _incomparable(known, face.backend)
 
     def incomparable(self, connection: Connection, store: Sealer, backend: str, group: FaceGroup) -> str | None:
         """Return the id of somebody of a group who has no vector of a backend, or `None`.
@@ -166,10 +189,7 @@ class FaceIndex:
         Raises:
             LedgerTampered: If a row was changed outside the program.
         """
-        known = self._current(connection, store, group)
-        if backend not in known.matrices:
-            return next(iter(known.people), None)
-        return known.incomparable[backend]
+        return _incomparable(self._current(connection, store, group), backend)
 
     def anybody(self, connection: Connection, store: Sealer, group: FaceGroup) -> str | None:
         """Return the id of anybody of a group, or `None` when it is empty."""
@@ -237,6 +257,20 @@ def _gallery(vectors: Float32Array, owners: list[str]) -> _Gallery:
     return _Gallery(vectors=vectors, squared=np.einsum("nd,nd->n", vectors, vectors), owners=owners)
 
 
+def _incomparable(known: _Known, backend: str) -> str | None:
+    return known.incomparable[backend] if backend in known.matrices else next(iter(known.people), None)
+
+
+def _nearest(
+    known: _Known, group: FaceGroup, face: IdentityEmbedding, limit: int, within: float | None
+) -> Iterator[FaceMatch]:
+    """Measure exactly those who may be among the nearest."""
+    for one in _candidates(known, face, limit, within):
+        exact = min(distance(face, other) for other in known.people[one] if _comparable(face, other))
+        if within is None or exact <= within:
+            yield FaceMatch(id=one, group=group, distance=exact)
+
+
 def _candidates(known: _Known, face: IdentityEmbedding, limit: int, within: float | None) -> list[str]:
     """Return the ids of those who may be among the nearest, by float32 distance."""
     if face.backend not in known.matrices:
@@ -266,8 +300,8 @@ def _candidates(known: _Known, face: IdentityEmbedding, limit: int, within: floa
 def _apart(gallery: _Gallery, vector: Float32Array, backend: str) -> Float32Array:
     """Return the distance of every vector of a gallery, `(N,)` float32."""
     if backend == "dlib":
-        squared = gallery.squared - 2 * (gallery.vectors @ vector) + vector @ vector
-        return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+        squared: Float32Array = gallery.squared - 2 * (gallery.vectors @ vector) + vector @ vector
+        return np.asarray(np.sqrt(np.maximum(squared, 0)), dtype=np.float32)
     return np.asarray(1 - gallery.vectors @ (vector / np.linalg.norm(vector)), dtype=np.float32)
 
 

@@ -32,11 +32,13 @@ class Judgement:
         decision: What the policy says.
         cameo: The cameo asked for, or `None`.
         grant: The grant that the decision names, or `None`.
+        so_far: The use of that grant, or `None`.
     """
 
     decision: Decision
     cameo: Cameo | None
     grant: Grant | None
+    so_far: Usage | None = None
 
 
 def judge(
@@ -75,7 +77,8 @@ def judge(
         acknowledged=acknowledged,
     )  # fmt: skip
     chosen = next((grant for grant in grants if grant.id == decision.grant_id), None)
-    return Judgement(decision=decision, cameo=cameo, grant=chosen)
+    so_far = None if chosen is None else used[chosen.id]
+    return Judgement(decision=decision, cameo=cameo, grant=chosen, so_far=so_far)
 
 
 def _is_denied(

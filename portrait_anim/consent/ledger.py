@@ -143,6 +143,7 @@ def append_row(
     challenge_id: str | None = None,
     charge_renders: int = 0,
     charge_ms: int = 0,
+    so_far: Usage | None = None,
 ) -> LedgerRow:
     """Add one row inside a write transaction that also holds what the row is about.
 
@@ -158,6 +159,8 @@ def append_row(
         challenge_id: Challenge concerned.
         charge_renders: Renders to add to the grant's use.
         charge_ms: Length to add to the grant's use [ms].
+        so_far: The grant's use, if this transaction asked `usage.charged` since the grant's last row; a grant
+            always has one, of when it was given.
 
     Returns:
         The row as written.
@@ -179,7 +182,7 @@ def append_row(
         "payload": canonical(payload).decode(),
     }
     if grant_id is not None:
-        charge(connection, store, grant_id, renders=charge_renders, milliseconds=charge_ms, seq=seq + 1)
+        charge(connection, store, grant_id, renders=charge_renders, milliseconds=charge_ms, seq=seq + 1, so_far=so_far)
     digest = row_digest(values, previous)
     connection.execute(_INSERT, {**values, "previous": previous, "digest": digest})
     signature = store.keys.sign(head_message(store.store_id, seq + 1, digest))

@@ -87,9 +87,10 @@ def protected_people(
     if face is None:
         against = store.faces.anybody(connection, store, "real")
     else:
-        found = nearest_people(connection, store, face, limit=1, match=match)
-        ids.update(dict.fromkeys(one.id for one in found))
-        against = store.faces.incomparable(connection, store, face.backend, "real")
+        within = match.limit(face.backend)
+        found, against = store.faces.standing_against(connection, store, face, group="real", within=within)
+        if found is not None:
+            ids[found.id] = None
     if against is not None:
         ids[against] = None
     people = (find_cameo(connection, store, one) for one in ids)

@@ -196,6 +196,7 @@ def authorise(
             append_row(
                 connection, store, "authorised", now=now, cameo_id=request.cameo_id, grant_id=permit.grant_id,
                 permit_id=permit.id, charge_renders=1, charge_ms=duration_ms(request.duration_s),
+                so_far=judgement.so_far,
                 payload={
                     **asked,
                     "permit_digest": _digest(permit),

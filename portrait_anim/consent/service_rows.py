@@ -12,6 +12,7 @@ from portrait_anim.consent.service_records import Account, ChallengeVideo, Outbo
 from portrait_anim.consent.signed_rows import (
     Values,
     find_rows,
+    matching_rows,
     moment_of,
     optional_moment,
     optional_text,
@@ -235,9 +236,8 @@ def put_setting(connection: Connection, store: ConsentStore, cameo_id: str, key:
 
 def find_settings(connection: Connection, store: ConsentStore, cameo_id: str) -> dict[str, str]:
     """Read the settings of a cameo, by key."""
-    table = schema.settings
-    rows = find_rows(connection, store, table, table.c.cameo_id == cameo_id, order_by=table.c.key)
-    return {row["key"]: row["value"] for row in rows}
+    rows = matching_rows(connection, store, schema.settings, cameo_id=cameo_id)
+    return {row["key"]: row["value"] for row in sorted(rows, key=lambda row: str(row["key"]))}
 
 
 def _with_times(row: Values, *needed: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -13,7 +13,14 @@ _LAST_SEQ = select(func.max(schema.ledger.c.seq)).where(schema.ledger.c.grant_id
 
 
 def charge(
-    connection: Connection, store: ConsentStore, grant_id: str, *, renders: int, milliseconds: int, seq: int
+    connection: Connection,
+    store: ConsentStore,
+    grant_id: str,
+    *,
+    renders: int,
+    milliseconds: int,
+    seq: int,
+    so_far: Usage | None = None,
 ) -> None:
     """Add what a ledger row charges to the sums of its grant; rows that charge nothing count as well.
 
@@ -24,19 +31,22 @@ def charge(
         renders: Renders to add; negative when given back.
         milliseconds: Length to add [ms]; negative when given back.
         seq: Position that the row will have.
+        so_far: What `charged` returned, if this transaction asked it since the last row of the grant.
 
     Raises:
         LedgerTampered: If the sums were changed outside the program.
     """
-    last = _last_seq(connection, grant_id)
-    so_far = _kept(connection, store, grant_id, last)
+    new = False
+    if so_far is None or so_far == Usage():  # without use so far there may be no sums yet
+        last = _last_seq(connection, grant_id)
+        so_far, new = _kept(connection, store, grant_id, last), last is None
     values = {
         "grant_id": grant_id,
         "renders": so_far.renders + renders,
         "milliseconds": so_far.milliseconds + milliseconds,
         "seq": seq,
     }
-    put_row(connection, store, schema.grant_usage, values, new=last is None)
+    put_row(connection, store, schema.grant_usage, values, new=new)
 
 
 def charged(connection: Connection, store: ConsentStore, grant_id: str) -> Usage:
