@@ -19,8 +19,8 @@ import scipy.fft
 from portrait_anim.provenance import watermark_pattern
 from portrait_anim.types import Float32Array, Float64Array
 
-_NUM_ANGLES: Final = 512  # over half a turn
-_NUM_RADII: Final = 512
+_NUM_ANGLES: Final = 384  # over half a turn
+_NUM_RADII: Final = 384
 _RADIUS_MIN: Final = 0.016  # waves per pixel
 _RADIUS_MAX: Final = 0.5
 _LOG_STEP: Final = float(np.log(_RADIUS_MAX / _RADIUS_MIN) / _NUM_RADII)
