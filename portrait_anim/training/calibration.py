@@ -97,6 +97,28 @@ def measure(nets: LiteNetworks, held_out: Iterable[Batch]) -> torch.Tensor:
     return gains(torch.cat([predicted, predicted[:, mirrored]]), torch.cat([truth, truth[:, mirrored]]))
 
 
+@torch.no_grad()
+def enlarge_pose(nets: LiteNetworks, held_out: Iterable[Batch]) -> torch.Tensor:
+    """Give head rotations as they are read the spread of the truth, in place.
+
+    Args:
+        nets: Networks in evaluation mode.
+        held_out: Groups of `synthetic.crops` of people who do not train.
+
+    Returns:
+        Factors of yaw, pitch and roll `(3,)`, 1 to 1.2.
+    """
+    head = nets.motion_encoder.to_pose
+    said: list[torch.Tensor] = []
+    hook = head.register_forward_hook(lambda _, __, output: said.append(output[:, :3]))
+    true = [read_crop_pose(nets, stored, _generator(stored).manual_seed(k))[:, :3] for k, stored in enumerate(held_out)]
+    hook.remove()
+    gain = (torch.cat(true).std(0) / torch.cat(said).std(0).clamp(min=1e-6)).clamp(1.0, 1.2)
+    head.weight[:3] *= gain[:, None]
+    head.bias[:3] *= gain
+    return gain
+
+
 def fit_linear(features: torch.Tensor, labels: torch.Tensor, ridge: float = 1e-4) -> tuple[torch.Tensor, torch.Tensor]:
     """Ridge regression.
 
@@ -144,6 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with shards of trained and held-out people")
     parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
+    parser.add_argument("--keep-pose", action="store_true", help="do not refit the pose; with --kind crops, enlarge it")
     parser.add_argument("--kind", choices=("samples", "crops"), default="samples", help="what the shards hold")
     arguments = parser.parse_args(argv)
     from portrait_anim.training.stages import DATA_KINDS
@@ -153,11 +176,14 @@ def main(argv: list[str] | None = None) -> int:
     kind = DATA_KINDS[arguments.kind]
     held_out = ShardDataset(arguments.data, kind.held_out_shards)
     rows = range(0, min(len(held_out), _GAIN_SAMPLES), _BATCH)
-    gain = calibrate(
-        nets,
-        ShardDataset(arguments.data, kind.train_shards).batches(_BATCH, seed=3),
-        (held_out.batch(np.arange(r, min(r + _BATCH, len(held_out)))) for r in rows),
-    )
+    batches = [held_out.batch(np.arange(r, min(r + _BATCH, len(held_out)))) for r in rows]
+    if arguments.keep_pose:
+        gain = measure(nets, batches)
+        enlarge_heads(nets.warp_field.heads, gain)
+        if arguments.kind == "crops":
+            enlarge_pose(nets, batches)
+    else:
+        gain = calibrate(nets, ShardDataset(arguments.data, kind.train_shards).batches(_BATCH, seed=3), batches)
     replace_tensors(
         arguments.weights,
         "motion_encoder",
