@@ -16,7 +16,7 @@ from portrait_anim.provenance.watermark_reading import Search
 from portrait_anim.types import UInt8Array
 
 RIVAL_MODULE: Final = "imwatermark"
-MAX_READ_FRAMES: Final = 40
+MAX_READ_FRAMES: Final = 100
 _RIVAL_FRAMES: Final = 8  # rivals read every frame alone, so a few are enough for a vote
 _MOST_FALSE_POSITIVES: Final = 1e-6
 

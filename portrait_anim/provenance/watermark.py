@@ -26,8 +26,9 @@ __all__ = ["MAX_RENDER_ID", "SMALLEST_MARKED_PX", "WatermarkReading", "Watermark
 MAX_RENDER_ID: Final = watermark_code.MAX_ID
 SMALLEST_MARKED_PX: Final = 192  # shorter side; below it a mark is added, but cannot be relied on
 
-_ATTEMPTS: Final = frozenset({1, 4, 12})  # after how many frames to try; and at the end
-_MAX_FRAMES: Final = 50
+_EARLY_ATTEMPTS: Final = frozenset({1, 4})  # after how many frames to try
+_SEGMENT_FRAMES: Final = 12  # so many frames are also read alone: the mark may be in a part of the clip only
+_MAX_FRAMES: Final = 120
 
 
 class Watermarker:
@@ -89,6 +90,7 @@ def read_frames(
         ValueError: If something is not a picture.
     """
     total: ResidualSum | None = None
+    segment = ResidualSum((1, 1))
     if search is None:
         search = Search(None if budget_s is None else time.monotonic() + budget_s)
     for image in images:
@@ -97,14 +99,19 @@ def read_frames(
         if total is None:
             if min(size) < SMALLEST_SIDE_PX:
                 return None
-            total = ResidualSum(size)
+            total, segment = ResidualSum(size), ResidualSum(size)
         if size != total.size:
             continue
-        total.add(image)
-        if total.num_frames in _ATTEMPTS:
+        residual = segment.add(image)
+        total.add_residual(residual)
+        reading = None
+        if total.num_frames in _EARLY_ATTEMPTS:
             reading = search.read(total, thorough=False)
-            if reading is not None:
-                return reading
+        if segment.num_frames == _SEGMENT_FRAMES:
+            reading = search.read(segment, thorough=False)
+            segment = ResidualSum(size)
+        if reading is not None:
+            return reading
         if search.expired:
             break
     return None if total is None else search.read(total, thorough=True)

@@ -33,9 +33,21 @@ class ResidualSum:
         self.num_frames = 0
         self._sums: list[Float32Array] = []
 
-    def add(self, image: UInt8Array) -> None:
-        """Add a frame, `(H, W, 3)` uint8 sRGB of the size given to the constructor."""
+    def add(self, image: UInt8Array) -> list[Float32Array]:
+        """Add a frame.
+
+        Args:
+            image: `(H, W, 3)` uint8 sRGB of the size given to the constructor.
+
+        Returns:
+            Its residual at each resolution, for other sums.
+        """
         levels = [_residual(level) for level in _pyramid(image)]
+        self.add_residual(levels)
+        return levels
+
+    def add_residual(self, levels: list[Float32Array]) -> None:
+        """Add what `add` of another sum of the same size gave."""
         if not self._sums:
             self._sums = levels
         else:

@@ -182,3 +182,10 @@ def test_version_1_of_the_pattern_stays_readable():
     signs = np.sign(watermark_pattern.symbols(0x123456789ABC).real).astype(np.int64)
     digest = hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in (waves, turns, signs))).hexdigest()
     assert digest == "49b0d5e691052eb57027de766f027b30ca65773f8f55153fa9013c2abefe643b"
+
+
+def test_a_marked_part_of_a_clip_is_enough(marked):
+    other = np.random.default_rng(7).integers(0, 256, (512, 512, 3)).astype(np.uint8)
+    reading = read_frames([other] * 20 + [marked] * 12)
+    assert reading is not None
+    assert reading.render_id == RENDER_ID
