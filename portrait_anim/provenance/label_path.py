@@ -2,7 +2,7 @@
 
 A mark that stays in one place is gone after one crop. This one drifts along the bottom and the top edge, where it
 hides little, and crosses the frame in about a second in between. Where its way leads over a zone that must stay clear,
-it waits outside and then passes in `MOMENT_S`.
+it passes in `MOMENT_S`, and is back the sooner.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ EDGE_S: Final = 2.4
 CROSSING_S: Final = 1.2
 """Time from one corner to the opposite one [s]."""
 CYCLE_S: Final = 2 * (EDGE_S + CROSSING_S)
-"""Time after which it is where it was [s]."""
+"""Time after which it is where it was [s]; less where it hurries past a zone."""
 MOMENT_S: Final = 0.4
 """Longest time over a zone that must stay clear [s]."""
 
 _MARGIN_SHARE: Final = 0.025
 _STEPS: Final = 720  # of the cycle, when looking for the times over a zone
+_SHORTEST_CYCLE_S: Final = 4.0
+_WORTH_IT: Final = 0.1  # of the cycle, that a smaller margin must spare
 _SHORTEST_GAP: Final = 20  # steps; eyes and mouth passed within a blink of each other are one stay
 
 
@@ -46,7 +48,10 @@ class LabelPath:
     ) -> None:
         self._frame_size, self._label_size = frame_size, label_size
         self._margin = round(_MARGIN_SHARE * min(frame_size))
-        self._stays = self._over(keep_clear) if keep_clear else []
+        self._clock_s = self._way_s = np.array([0.0, CYCLE_S])
+        self._begin_s = 0.0
+        if keep_clear:
+            self._keep_off(keep_clear)
 
     def box(self, time_s: float) -> tuple[int, int, int, int]:
         """Where the label is.
@@ -57,7 +62,8 @@ class LabelPath:
         Returns:
             Left, top, right and bottom [px], inside the frame.
         """
-        return self._box(self._hurried(time_s % CYCLE_S))
+        phase_s = (time_s + self._begin_s) % self._clock_s[-1]
+        return self._box(float(np.interp(phase_s, self._clock_s, self._way_s)))
 
     def _box(self, phase_s: float) -> tuple[int, int, int, int]:
         across, down = position(phase_s)
@@ -66,32 +72,26 @@ class LabelPath:
         top = _place(down, height - label_height, self._margin)
         return left, top, left + label_width, top + label_height
 
-    def _hurried(self, phase_s: float) -> float:
-        """Phase of the way at a phase of the clock: stand still before a zone, dash, stand still behind it."""
-        for start_s, end_s in self._stays:
-            into_s = (phase_s - start_s) % CYCLE_S
-            if into_s < end_s - start_s:
-                middle_s = (end_s - start_s) / 2
-                share = min(1.0, max(0.0, (into_s - middle_s) / MOMENT_S + 0.5))
-                return (start_s + share * (end_s - start_s)) % CYCLE_S
-        return phase_s
+    def _keep_off(self, zones: Sequence[Box]) -> None:
+        """Find the stays over zones; closer to the frame's edge, if that avoids much of them."""
+        over = self._over(zones)
+        usual, self._margin = self._margin, self._margin // 4
+        closer = self._over(zones)
+        if over.sum() - closer.sum() >= _WORTH_IT * _STEPS:
+            over = closer
+        else:
+            self._margin = usual
+        self._clock_s, self._way_s = _hurried(_stays(over))
+        if not over[0]:  # else the clip begins beside the first zone
+            self._begin_s = float(np.interp(CYCLE_S, self._way_s, self._clock_s))
 
-    def _over(self, zones: Sequence[Box]) -> list[tuple[float, float]]:
-        """Start and end of each stay over a zone that is longer than a moment [s]; an end may pass the cycle's."""
+    def _over(self, zones: Sequence[Box]) -> npt.NDArray[np.bool_]:
+        """At which steps of the cycle `(_STEPS,)` the label lies over a zone."""
         boxes = np.array([self._box(step * CYCLE_S / _STEPS) for step in range(_STEPS)], np.float64)
         over = np.zeros(_STEPS, bool)
         for left, top, right, bottom in zones:
             over |= (boxes[:, 0] < right) & (boxes[:, 2] > left) & (boxes[:, 1] < bottom) & (boxes[:, 3] > top)
-        if over.all() or not over.any():
-            return []
-        first = int(np.argmin(over))  # somewhere outside, so that no stay wraps around
-        stays = []
-        for start, end in _runs(np.roll(over, -first)):
-            length_s = (end - start + 1) * CYCLE_S / _STEPS  # a step on either side stands clear
-            if length_s > MOMENT_S:
-                start_s = (start + first - 1) * CYCLE_S / _STEPS
-                stays.append((start_s, start_s + length_s))
-        return stays
+        return over
 
 
 def position(time_s: float) -> tuple[float, float]:
@@ -115,6 +115,32 @@ def _place(share: float, room: int, margin: int) -> int:
     """Pixel offset for a share of the free room, keeping a margin where there is one."""
     margin = min(margin, room // 2)
     return margin + round(share * (room - 2 * margin))
+
+
+def _stays(over: npt.NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Start and end of each stay over a zone, from the first on the way [s]; an end may pass the cycle's."""
+    if over.all() or not over.any():
+        return []
+    first = int(np.argmin(over))  # somewhere outside, so that no stay wraps around
+    step_s = CYCLE_S / _STEPS
+    # A step on either side stands clear.
+    return [((first + start - 1) * step_s, (first + end) * step_s) for start, end in _runs(np.roll(over, -first))]
+
+
+def _hurried(stays: list[tuple[float, float]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Times on the clock, from 0, and on the way [s], between which the label goes evenly; over one cycle."""
+    if not stays:
+        return np.array([0.0, CYCLE_S]), np.array([0.0, CYCLE_S])
+    free_s = CYCLE_S - sum(end_s - start_s for start_s, end_s in stays)
+    dashes_s = sum(min(end_s - start_s, MOMENT_S) for start_s, end_s in stays)
+    slower = max(1.0, (_SHORTEST_CYCLE_S - dashes_s) / free_s)
+    first_s = (stays[0][0] + CYCLE_S, stays[0][1] + CYCLE_S)
+    clock_s, way_s = [0.0], [stays[0][1]]  # a clip begins beside a zone, not on it
+    for start_s, end_s in [*stays[1:], first_s]:
+        there_s = clock_s[-1] + slower * (start_s - way_s[-1])
+        clock_s += [there_s, there_s + min(end_s - start_s, MOMENT_S)]
+        way_s += [start_s, end_s]
+    return np.array(clock_s), np.array(way_s)
 
 
 def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

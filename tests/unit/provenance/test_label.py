@@ -173,6 +173,8 @@ def test_eyes_and_mouth_are_never_covered_for_long(
         covered = covered + 1 if meets else 0
         longest = max(longest, covered)
     assert longest / 50 <= MOMENT_S + 0.04
+    first = labeller.box(0.02)  # a clip begins beside the face
+    assert not any(first[0] < z[2] and first[2] > z[0] and first[1] < z[3] and first[3] > z[1] for z in (eyes, mouth))
 
 
 def test_zones_follow_the_face_into_the_frame() -> None:
