@@ -70,7 +70,7 @@ def create_app(
         version=__version__,
         docs_url=None,  # the interactive pages load scripts from elsewhere
         redoc_url=None,
-        responses={status: {"model": FailureShown} for status in (401, 403, 404, 409, 413, 422, 429, 503)},
+        responses={status: {"model": FailureShown} for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)},
         lifespan=partial(_lifespan, service=service, every_s=maintain_every_s),
     )
     app.state.service = service

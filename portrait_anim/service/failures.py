@@ -24,6 +24,7 @@ _WORDS: Final = {
     "no_link": "This link was used already, or it is too old.",
     "too_many_attempts": "This link was tried too often.",
     "too_often": "Too many tries at once. Please wait a minute.",
+    "invalid": "This is not an address of this service.",
     "busy": "Too many people are enrolling now. Please try again in a few minutes.",
 }
 
@@ -82,26 +83,26 @@ def install(app: FastAPI) -> None:
         return _shaped(request, 503, reason, message)
 
     @app.exception_handler(ValueError)
-    def senseless(_: Request, error: ValueError) -> JSONResponse:
-        return answer(422, "invalid", str(error)[:500])
+    def senseless(request: Request, error: ValueError) -> Response:
+        return _shaped(request, 422, "invalid", str(error)[:500])
 
     @app.exception_handler(InputError)
-    def unusable(_: Request, error: InputError) -> JSONResponse:
-        return answer(422, "invalid", str(error)[:500])
+    def unusable(request: Request, error: InputError) -> Response:
+        return _shaped(request, 422, "invalid", str(error)[:500])
 
     @app.exception_handler(RequestValidationError)
-    def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+    def malformed(request: Request, error: RequestValidationError) -> Response:
         # What was sent is not repeated: it may hold a secret.
         problems = [{"where": [str(part) for part in one["loc"]], "problem": one["msg"]} for one in error.errors()]
-        return answer(422, "invalid", "expected a well-formed request; see problems", problems=problems[:20])
+        return _shaped(request, 422, "invalid", "expected a well-formed request; see problems", problems=problems[:20])
 
     @app.exception_handler(HTTPException)
-    def plain(_: Request, error: HTTPException) -> JSONResponse:
-        made = answer(error.status_code, "http", str(error.detail)[:200])
+    def plain(request: Request, error: HTTPException) -> Response:
+        made = _shaped(request, error.status_code, "http", str(error.detail)[:200])
         made.headers.update(error.headers or {})
         return made
 
     @app.exception_handler(Exception)
-    def unexpected(_: Request, error: Exception) -> JSONResponse:
+    def unexpected(request: Request, error: Exception) -> Response:
         logger.error("unexpected %s", type(error).__name__)
-        return answer(500, "failed", "The service failed; nothing was allowed.")
+        return _shaped(request, 500, "failed", "The service failed; nothing was allowed.")
