@@ -10,7 +10,7 @@ from portrait_anim.media.image import read_image, resize
 
 PORTRAIT = Path(__file__).resolve().parents[3] / "demo" / "samples" / "portrait.jpg"
 TABLE = attacks.table()
-ENCODERS = ("H.264", "H.265", "VP9", "AV1")
+ENCODERS = ("H.264", "H.265", "VP9", "MPEG-4")
 RENDER_ID = 0x123456789ABC
 # What four seconds of video are needed for; the others are read from what is left of a second.
 HARD = ("H.264 CRF 32",)
