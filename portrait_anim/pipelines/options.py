@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from portrait_anim.pipelines.xportrait2_options import PRESETS, Preset, SamplingOptions
 from portrait_anim.types import ALL_REGIONS, Region
 
 MotionMode = Literal["relative", "absolute"]
@@ -29,6 +30,8 @@ class AnimationOptions:
             `None` takes the only one and refuses to guess between several.
         driving_face: The same for the driving clip.
         smoothing: Temporal smoothing of the motion, 0 (none) to 1 (strong).
+        sampling: How the profile `xportrait2` denoises, apart from steps and seed; `None` is the published way. Other
+            profiles ignore it.
     """
 
     motion: MotionMode = "relative"
@@ -41,7 +44,8 @@ class AnimationOptions:
     crop_only: bool = False
     face: str | None = None
     driving_face: str | None = None
-    smoothing: float = 0.25
+    smoothing: float = 0.5
+    sampling: SamplingOptions | None = None
 
     def __post_init__(self) -> None:
         """Check every range.
@@ -63,6 +67,19 @@ class AnimationOptions:
             raise ValueError(f"regions must be among {', '.join(ALL_REGIONS)}; got {', '.join(unknown)}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
+
+
+def preset_options(preset: Preset, **choices: Any) -> AnimationOptions:
+    """Choices for one animation with the profile `xportrait2`, beginning with a preset.
+
+    Args:
+        preset: `"exact"`, `"fast"` or `"stream"`.
+        choices: Other fields of `AnimationOptions`.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be among {', '.join(PRESETS)}; got {preset!r}")
+    sampling = PRESETS[preset]
+    return AnimationOptions(**{"num_steps": sampling.num_steps, "size_px": 512, "sampling": sampling, **choices})
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
