@@ -9,73 +9,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
 
-import numpy as np
 from sqlalchemy import Connection, Table, func, select
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.backends import WRITE
-from portrait_anim.consent.matching import check_embedding, distance
+from portrait_anim.consent.face_gallery import (
+    FaceGallery,
+    FaceGroup,
+    FaceMatch,
+    arrange,
+    nearest_in,
+    without_vector,
+)
+from portrait_anim.consent.matching import check_embedding
 from portrait_anim.consent.signed_rows import Sealer, Values, changed, opened_row
 from portrait_anim.consent.templates import embeddings_of
-from portrait_anim.types import Float32Array, IdentityEmbedding
-
-FaceGroup = Literal["real", "fictional", "denied"]
-
-_MARGIN = 2e-3
-"""How far the fast float32 distance may be off (most near 0); what is this near to a limit is measured exactly."""
+from portrait_anim.types import IdentityEmbedding
 
 _NEWEST = {table.name: select(func.max(table.c.generation)) for table in (schema.cameos, schema.denylist)}
 
 # Ledger rows that say how many rows each table must hold: one that was removed would no longer be searched.
 _BORN = {"cameos": ("enrolled", "enrolled_fictional"), "denylist": ("denied_added",)}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FaceMatch:
-    """One face near to the one looked for.
-
-    Attributes:
-        id: Id of the cameo or of the denylist entry.
-        group: What it belongs to.
-        distance: Euclidean distance (dlib) or 1 - cosine (arcface); 0 is identical.
-    """
-
-    id: str
-    group: FaceGroup
-    distance: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Gallery:
-    """The vectors of one face model.
-
-    Attributes:
-        vectors: `(N, D)` float32, of unit length for arcface.
-        squared: `(N,)` float32 squared lengths.
-        owners: Ids of the N vectors; people have several.
-    """
-
-    vectors: Float32Array
-    squared: Float32Array
-    owners: list[str]
-
-
-@dataclass(kw_only=True, slots=True)
-class _Known:
-    """Everybody of one group.
-
-    Attributes:
-        people: Embeddings by id.
-        matrices: The vectors per backend.
-        incomparable: Per backend the id of somebody without a vector of it, or `None`.
-    """
-
-    people: dict[str, tuple[IdentityEmbedding, ...]] = field(default_factory=dict)
-    matrices: dict[str, _Gallery] = field(default_factory=dict)
-    incomparable: dict[str, str | None] = field(default_factory=dict)
 
 
 class FaceIndex:
@@ -84,7 +39,7 @@ class FaceIndex:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._generations = {"cameos": 0, "denylist": 0}
-        self._known: dict[FaceGroup, _Known] = {}
+        self._known: dict[FaceGroup, FaceGallery] = {}
         self._unsettled: set[int] = set()
 
     def __repr__(self) -> str:
@@ -148,7 +103,7 @@ class FaceIndex:
         found = [
             match
             for group in groups
-            for match in _nearest(self._current(connection, store, group), group, face, limit, within)
+            for match in nearest_in(self._current(connection, store, group), group, face, limit, within)
         ]
         return sorted(found, key=lambda match: (match.distance, match.id))[:limit]
 
@@ -174,8 +129,10 @@ class FaceIndex:
         """
         check_embedding(face)
         known = self._current(connection, store, group)
-        found = min(_nearest(known, group, face, 1, within), key=lambda match: (match.distance, match.id), default=None)
-        return found, _incomparable(known, face.backend)
+        found = min(
+            nearest_in(known, group, face, 1, within), key=lambda match: (match.distance, match.id), default=None
+        )
+        return found, without_vector(known, face.backend)
 
     def incomparable(self, connection: Connection, store: Sealer, backend: str, group: FaceGroup) -> str | None:
         """Return the id of somebody of a group who has no vector of a backend, or `None`.
@@ -189,13 +146,13 @@ class FaceIndex:
         Raises:
             LedgerTampered: If a row was changed outside the program.
         """
-        return _incomparable(self._current(connection, store, group), backend)
+        return without_vector(self._current(connection, store, group), backend)
 
     def anybody(self, connection: Connection, store: Sealer, group: FaceGroup) -> str | None:
         """Return the id of anybody of a group, or `None` when it is empty."""
         return next(iter(self._current(connection, store, group).people), None)
 
-    def _current(self, connection: Connection, store: Sealer, group: FaceGroup) -> _Known:
+    def _current(self, connection: Connection, store: Sealer, group: FaceGroup) -> FaceGallery:
         table = schema.denylist if group == "denied" else schema.cameos
         with self._lock:
             # NULL without rows. Larger here than there is harmless: another thread saw a newer state.
@@ -204,7 +161,7 @@ class FaceIndex:
                 self._read_changes(connection, store, table)
                 if connection.get_execution_options().get(WRITE, False):
                     self._unsettled.add(id(connection.get_transaction()))
-            return self._known.setdefault(group, _Known())
+            return self._known.setdefault(group, FaceGallery())
 
     def _read_changes(self, connection: Connection, store: Sealer, table: Table) -> None:
         known, generation = dict(self._known), self._generations[table.name]
@@ -223,86 +180,12 @@ class FaceIndex:
                 touched[group].pop(row["id"], None)
             generation = max(generation, row["generation"])
         for group, people in touched.items():
-            known[group] = _arranged(people)
+            known[group] = arrange(people)
         self._known, self._generations[table.name] = known, generation
 
 
 def _counts(row: Values) -> bool:
     return bool(row["removed_at"] is None if "removed_at" in row else row["status"] == "active")
-
-
-def _comparable(face: IdentityEmbedding, other: IdentityEmbedding) -> bool:
-    return other.backend == face.backend and other.vector.shape == face.vector.shape
-
-
-def _arranged(people: dict[str, tuple[IdentityEmbedding, ...]]) -> _Known:
-    vectors: dict[str, list[Float32Array]] = {}
-    owners: dict[str, list[str]] = {}
-    for one, embeddings in people.items():
-        for embedding in embeddings:
-            vector = np.asarray(embedding.vector, dtype=np.float32)
-            if embedding.backend != "dlib":
-                vector = vector / np.linalg.norm(vector)
-            vectors.setdefault(embedding.backend, []).append(vector)
-            owners.setdefault(embedding.backend, []).append(one)
-    missing = {backend: people.keys() - set(ids) for backend, ids in owners.items()}
-    return _Known(
-        people=people,
-        matrices={backend: _gallery(np.stack(vectors[backend]), owners[backend]) for backend in vectors},
-        incomparable={backend: min(ids) if ids else None for backend, ids in missing.items()},
-    )
-
-
-def _gallery(vectors: Float32Array, owners: list[str]) -> _Gallery:
-    return _Gallery(vectors=vectors, squared=np.einsum("nd,nd->n", vectors, vectors), owners=owners)
-
-
-def _incomparable(known: _Known, backend: str) -> str | None:
-    return known.incomparable[backend] if backend in known.matrices else next(iter(known.people), None)
-
-
-def _nearest(
-    known: _Known, group: FaceGroup, face: IdentityEmbedding, limit: int, within: float | None
-) -> Iterator[FaceMatch]:
-    """Measure exactly those who may be among the nearest."""
-    for one in _candidates(known, face, limit, within):
-        exact = min(distance(face, other) for other in known.people[one] if _comparable(face, other))
-        if within is None or exact <= within:
-            yield FaceMatch(id=one, group=group, distance=exact)
-
-
-def _candidates(known: _Known, face: IdentityEmbedding, limit: int, within: float | None) -> list[str]:
-    """Return the ids of those who may be among the nearest, by float32 distance."""
-    if face.backend not in known.matrices:
-        return []
-    gallery = known.matrices[face.backend]
-    vector = np.asarray(face.vector, dtype=np.float32)
-    if vector.shape != gallery.vectors.shape[1:]:
-        return []
-    apart = _apart(gallery, vector, face.backend)
-    if within is not None:
-        nearby = np.flatnonzero(apart <= within + _MARGIN)
-        return list(dict.fromkeys(gallery.owners[index] for index in nearby))
-    wanted = limit
-    while True:
-        wanted = min(4 * wanted, len(apart))
-        nearby = np.argpartition(apart, wanted - 1)[:wanted]
-        nearest: dict[str, float] = {}
-        for index in nearby[np.argsort(apart[nearby], kind="stable")]:
-            nearest.setdefault(gallery.owners[index], float(apart[index]))
-        if len(nearest) > limit or wanted == len(apart):
-            # Those as near as the last one may take its place once measured exactly.
-            reach = sorted(nearest.values())[min(limit, len(nearest)) - 1] + _MARGIN
-            if wanted == len(apart) or reach < float(apart[nearby].max()):
-                return [one for one, distance_to in nearest.items() if distance_to <= reach]
-
-
-def _apart(gallery: _Gallery, vector: Float32Array, backend: str) -> Float32Array:
-    """Return the distance of every vector of a gallery, `(N,)` float32."""
-    if backend == "dlib":
-        squared: Float32Array = gallery.squared - 2 * (gallery.vectors @ vector) + vector @ vector
-        return np.asarray(np.sqrt(np.maximum(squared, 0)), dtype=np.float32)
-    return np.asarray(1 - gallery.vectors @ (vector / np.linalg.norm(vector)), dtype=np.float32)
 
 
 def _check_number(connection: Connection, table: Table) -> None:

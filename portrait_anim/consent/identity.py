@@ -13,8 +13,9 @@ from sqlalchemy import Connection, delete, insert, inspect, select
 from portrait_anim.consent import schema
 from portrait_anim.consent.backends import Backend
 from portrait_anim.consent.chain import genesis, head_message
+from portrait_anim.consent.key_places import FIRST_VERSION, KeyPlace, key_source
 from portrait_anim.consent.keys import OperatorKeys, canonical, load_keys, load_or_create_keys
-from portrait_anim.consent.vault import FIRST_VERSION, KeyPlace, Vault, key_source
+from portrait_anim.consent.vault import Vault
 from portrait_anim.errors import ConsentError, LedgerTampered
 
 logger = logging.getLogger(__name__)

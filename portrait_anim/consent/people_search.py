@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, select
 
 from portrait_anim.consent import schema
-from portrait_anim.consent.face_index import FaceGroup, FaceMatch
+from portrait_anim.consent.face_gallery import FaceGroup, FaceMatch
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.consent.records import Cameo, CameoKind
 from portrait_anim.consent.rows import find_cameo

@@ -16,10 +16,11 @@ from sqlalchemy import ColumnElement, Connection, Table, func, or_, select, upda
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.identity import OLDER_KEYS, VAULT, open_vault, signed_facts, write_facts
+from portrait_anim.consent.key_places import KeyPlace, key_source
 from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.signed_rows import opened_row, sealed_row
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.consent.vault import KeyPlace, key_source, sealed_prefix
+from portrait_anim.consent.vault import sealed_prefix
 from portrait_anim.errors import LedgerTampered
 
 BATCH_ROWS = 200

@@ -20,8 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from portrait_anim.consent.backends import WRITE, Backend, choose
 from portrait_anim.consent.face_index import FaceIndex
 from portrait_anim.consent.identity import check_vault, prepare
+from portrait_anim.consent.key_places import KeyPlace
 from portrait_anim.consent.keys import OperatorKeys
-from portrait_anim.consent.vault import KeyPlace, Vault
+from portrait_anim.consent.vault import Vault
 from portrait_anim.errors import ConsentError
 
 logger = logging.getLogger(__name__)

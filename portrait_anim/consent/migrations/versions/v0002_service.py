@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.chain import checkpoint_message
+from portrait_anim.consent.key_places import FIRST_VERSION
 from portrait_anim.consent.migrations import Sealing
 from portrait_anim.consent.signed_rows import row_message, sealed_row
-from portrait_anim.consent.vault import FIRST_VERSION
 
 revision = "0002"
 down_revision: str | None = "0001"
