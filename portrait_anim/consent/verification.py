@@ -71,9 +71,9 @@ def check_ledger(store: ConsentStore) -> int:
     else:
         since = (
             f"Rows 1 to {report.sound_seq} are as the checkpoint of {report.sound_since:%Y-%m-%d %H:%M:%S} UTC "
-            "sealed them: the damage is later."
+            "sealed them; the damage is behind them."
         )
-    raise LedgerTampered(f"{report.damage} {since}", row=report.damage.row) from None
+    raise LedgerTampered(f"{report.damage}. {since}", row=report.damage.row) from None
 
 
 def inspect_ledger(store: ConsentStore) -> LedgerReport:
