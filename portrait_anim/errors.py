@@ -26,6 +26,7 @@
     │   ├── ProfileUnavailable
     │   └── StateDictMismatch     carries every difference
     └── ExecutionError            work that was accepted could not be finished
+        ├── NotEnoughMemory       carries bytes needed and available
         ├── ShotFailed            carries the shot id
         └── Cancelled
 
@@ -232,6 +233,20 @@ class ShotFailed(ExecutionError):
     def __init__(self, message: str, *, shot_id: str) -> None:
         super().__init__(message)
         self.shot_id = shot_id
+
+
+class NotEnoughMemory(ExecutionError):
+    """The device cannot hold what a render needs.
+
+    Attributes:
+        needed: Bytes needed.
+        available: Bytes that the device has.
+    """
+
+    def __init__(self, message: str, *, needed: int, available: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.available = available
 
 
 class Cancelled(ExecutionError):

@@ -12,14 +12,21 @@ from portrait_anim.cli.guard import GuardedTyper
 from portrait_anim.cli.options import (
     DEFAULTS,
     OPERATOR,
+    CacheEvery,
+    DecoderName,
     Face,
     Grantee,
+    Guidance,
+    Guided,
+    HeadPlacement,
     Home,
     Json,
     Output,
+    PresetName,
     Purpose,
     Rate,
     Regions,
+    SolverName,
     animation_options,
 )
 from portrait_anim.pipelines.options import MotionMode
@@ -67,13 +74,21 @@ def animate(
     compare: Annotated[bool, typer.Option("--compare", help="Show portrait and driver beside the result.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet.", show_default=False)] = None,
     profile: Annotated[str, typer.Option(help="Model profile.")] = "lite",
+    preset: PresetName = None,
+    solver: SolverName = None,
+    guidance: Guidance = None,
+    guided: Guided = None,
+    cache_every: CacheEvery = None,
+    head_placement: HeadPlacement = None,
+    decoder: DecoderName = None,
     as_json: Json = False,
 ) -> None:
     """Animate a portrait with a driving clip; needs a grant of the person shown."""
     options = animation_options(
         motion=motion, expression_gain=expression_gain, pose_gain=pose_gain, regions=regions, size_px=size,
         num_steps=steps, seed=seed, crop_only=crop_only, face=face, driving_face=driving_face, smoothing=smoothing,
-        profile=profile,
+        profile=profile, preset=preset, solver=solver, guidance=guidance, guided=guided, cache_every=cache_every,
+        head_placement=head_placement, decoder=decoder,
     )  # fmt: skip
     from portrait_anim import studio
 

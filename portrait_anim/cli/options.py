@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.pipelines.options import AnimationOptions, preset_options
+from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.types import ALL_REGIONS, Region
 
 HOME_VARIABLE: Final = "PORTRAIT_ANIM_HOME"
@@ -20,6 +22,9 @@ OPERATOR: Final = "operator"
 
 DEFAULTS: Final = AnimationOptions()
 """Where every default of the command line comes from."""
+
+SAMPLING_FIELDS: Final = ("solver", "guidance", "guided", "cache_every", "head_placement", "decoder")
+"""Fields of `SamplingOptions` that the command line knows."""
 
 _RATE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6}|/\d{1,6})?")
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -94,25 +99,46 @@ def usage_errors() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-def animation_options(*, profile: str = "lite", **choices: Any) -> AnimationOptions:
+def animation_options(*, profile: str = "lite", preset: str | None = None, **choices: Any) -> AnimationOptions:
     """Build the options of one animation; a value out of range is a usage error that names the option.
 
     Args:
         profile: Profile whose defaults of size and steps hold.
-        choices: Fields of `AnimationOptions`; `None` means the default.
+        preset: Named way to denoise; only `xportrait2` has some.
+        choices: Fields of `AnimationOptions`, and of `SamplingOptions` for that profile; `None` means the default.
 
     Raises:
-        typer.BadParameter: If a value is out of range.
+        typer.BadParameter: If a value is out of range, or the profile does not know an option.
         ProfileUnavailable: If there is no such profile.
     """
     given = {name: value for name, value in choices.items() if value is not None}
-    if profile != "lite":
+    sampling = {name: given.pop(name) for name in SAMPLING_FIELDS if name in given}
+    if profile == "xportrait2":
         from portrait_anim.models.profiles import get_profile
 
-        spec = get_profile(profile)
-        given = {"num_steps": spec.default_steps, "size_px": spec.default_size_px, **given}
+        with usage_errors():
+            start = preset_options(preset or "exact")  # type: ignore[arg-type]
+            if sampling or preset:
+                given["sampling"] = replace(start.sampling or SamplingOptions(), **sampling)
+            given = {"num_steps": start.num_steps, "size_px": get_profile(profile).default_size_px, **given}
+            return AnimationOptions(**given)
+    if sampling or preset:
+        unknown = ", ".join(["preset"] * bool(preset) + list(sampling))
+        raise typer.BadParameter(f"expected {unknown} only with the profile xportrait2; got the profile {profile}")
     with usage_errors():
         return AnimationOptions(**given)
+
+
+def parse_part(text: str) -> tuple[float, float]:
+    """Read a part of the steps such as `0-0.5`.
+
+    Raises:
+        typer.BadParameter: If it is none.
+    """
+    match = re.fullmatch(r"(\d*\.?\d+)\s*-\s*(\d*\.?\d+)", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"expected a part of the steps such as 0-0.5, got {text!r}")
+    return float(match[1]), float(match[2])
 
 
 def now_utc() -> datetime:
@@ -158,3 +184,39 @@ Face = Annotated[
         metavar="largest|left|right|N", help="Which face, when there are several.", show_default="the only one"
     ),
 ]
+_XPORTRAIT2: Final = "Profile xportrait2"
+PresetName = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="exact|fast|stream", help="As published; fewer and cheaper steps; any length in "
+                 "the same memory.", show_default="exact", rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+SolverName = Annotated[
+    str | None,
+    typer.Option("--solver", metavar="ddim|dpm++|unipc", help="What makes the denoising steps.",
+                 show_default="the preset's", rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance", help="Weight of portrait and motion; 1 is half the work.", show_default="2.5",
+                 rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+Guided = Annotated[
+    Any,
+    typer.Option("--guided", parser=parse_part, metavar="FROM-TO", help="Part of the steps with guidance, such as "
+                 "0-0.5.", show_default="the preset's", rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+CacheEvery = Annotated[
+    int | None,
+    typer.Option("--cache-every", help="Compute the inner network only in every such step.",
+                 show_default="the preset's", rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+HeadPlacement = Annotated[
+    bool | None,
+    typer.Option("--head-placement", help="Let the head move and grow as the driver's does in its picture.",
+                 show_default=False, rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+DecoderName = Annotated[
+    str | None,
+    typer.Option("--decoder", metavar="full|tiny", help="tiny: drafts, needs the optional preview decoder.",
+                 show_default="full", rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip

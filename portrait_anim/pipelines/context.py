@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,8 @@ def average_windows(
     Returns:
         `(4, T, H, W)`.
     """
+    import torch
+
     first = predictions[0]
     total = first.new_zeros(first.shape[0], num_frames, *first.shape[2:])
     visits = first.new_zeros(num_frames)

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLTemporalDecoder, DDIMScheduler, DiffusionPipeline
+from diffusers import AutoencoderKLTemporalDecoder, AutoencoderTiny, DDIMScheduler, DiffusionPipeline
 
 from portrait_anim.consent.permit import RenderPermit
-from portrait_anim.errors import InputError, NoFaceFound
+from portrait_anim.errors import NoFaceFound
 from portrait_anim.face.crop import crop
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.paste import paste_back, soft_mask
@@ -36,13 +36,34 @@ from portrait_anim.models.xportrait2.denoising_unet import RowCondition
 from portrait_anim.pipelines.motion import STATUS, MotionSequence
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.portrait import AnimatedFrame
-from portrait_anim.pipelines.xportrait2_crops import Box, cut, grow_box, portrait_box, portrait_crop
+from portrait_anim.pipelines.xportrait2_checks import check_decoder, check_motion, check_options
+from portrait_anim.pipelines.xportrait2_crops import (
+    PORTRAIT_SIDE_PX,
+    Box,
+    cut,
+    grow_box,
+    portrait_box,
+    portrait_crop,
+    square_transform,
+)
 from portrait_anim.pipelines.xportrait2_driving import MotionCropper
-from portrait_anim.pipelines.xportrait2_inputs import decode_frames, encode_image, encode_motion, encode_portrait
-from portrait_anim.pipelines.xportrait2_sampling import SamplingOptions, denoise, draw_noise, draw_offsets
-from portrait_anim.types import CropTransform, Float32Array, Frame, UInt8Array
+from portrait_anim.pipelines.xportrait2_guidance import LazyRow
+from portrait_anim.pipelines.xportrait2_inputs import (
+    decode_drafts,
+    decode_frames,
+    device_of,
+    encode_image,
+    encode_motion,
+    encode_portrait,
+)
+from portrait_anim.pipelines.xportrait2_interruption import interruptible
+from portrait_anim.pipelines.xportrait2_memory import MemoryForecast, device_memory, forecast, require_memory
+from portrait_anim.pipelines.xportrait2_options import SamplingOptions
+from portrait_anim.pipelines.xportrait2_placement import placement_of
+from portrait_anim.pipelines.xportrait2_sampling import denoise, draw_noise, draw_offsets
+from portrait_anim.pipelines.xportrait2_streaming import NoiseStream, denoise_stream
+from portrait_anim.types import Float32Array, Frame, UInt8Array
 
-DECODE_CHUNK = 25
 _MOTION_BATCH = 8
 
 
@@ -73,7 +94,12 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         vae: Latent codec.
         image_encoder: Portrait to image token.
         scheduler: DDIM in the published configuration.
+        preview_vae: Optional small decoder for drafts, such as TAESD.
     """
+
+    model_cpu_offload_seq = "motion_encoder->image_encoder->reference_unet->denoising_unet->vae"
+    _optional_components = ["preview_vae"]  # noqa: RUF012 (diffusers adds lists to it)
+    _exclude_from_cpu_offload = ["preview_vae"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -83,6 +109,7 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         vae: AutoencoderKLTemporalDecoder,
         image_encoder: XPortrait2ImageEncoder,
         scheduler: DDIMScheduler,
+        preview_vae: AutoencoderTiny | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -92,7 +119,9 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             vae=vae,
             image_encoder=image_encoder,
             scheduler=scheduler,
+            preview_vae=preview_vae,
         )
+        self.decoder_is_sliced = False
 
     # 1. motion -------------------------------------------------------------------------------------------------
     def extract_motion(
@@ -123,7 +152,12 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         tokens: list[torch.Tensor] = []
         boxes: list[Box] = []
         states: list[int] = []
-        with ShortRangeDetector() as detector:
+
+        def go_on() -> None:
+            if on_frame:
+                on_frame(len(states))
+
+        with ShortRangeDetector() as detector, interruptible([self.motion_encoder], go_on):
             for tracked in track(frames, choice=face):
                 states.append(STATUS.index(tracked.status))
                 if tracked.observation is not None:
@@ -169,9 +203,7 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         token = encode_image(self.image_encoder, appearance).to(self.denoising_unet.dtype)
         latent = encode_portrait(self.vae, appearance, size_px)
         # The published pipeline keeps these features in 16 bits whatever it computes in.
-        taps = tuple(
-            tap.half().to(token) for tap in self.reference_unet(latent.to(self.reference_unet.dtype), token)
-        )
+        taps = tuple(tap.half().to(token) for tap in self.reference_unet(latent.to(self.reference_unet.dtype), token))
         still = encode_motion(self.motion_encoder, [face]).to(token)
         unconditional = self.denoising_unet.condition(torch.zeros_like(token), None, still)
         return XPortrait2Portrait(latent=latent, unconditional=unconditional, token=token, taps=taps)
@@ -197,19 +229,42 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             Crops `(T_run, S, S, 3)` uint8 sRGB, in order.
         """
         shape = (portrait.latent.shape[1], len(motion), *portrait.latent.shape[2:])
-        latents = denoise(
-            self.denoising_unet,
-            self.scheduler,
-            portrait=portrait.latent,
-            unconditional=portrait.unconditional,
-            conditional=self.denoising_unet.condition(portrait.token, portrait.taps, motion.to(portrait.token)),
-            noise=draw_noise(shape, options.seed),
-            offsets=draw_offsets(options, len(motion)),
-            options=options,
-            on_window=on_window,
-        )
-        for frames in decode_frames(self.vae, latents, DECODE_CHUNK):
-            yield from_tensor(frames)
+        unet, given = self.denoising_unet, {"portrait": portrait.latent, "unconditional": portrait.unconditional}
+        motion = motion.to(portrait.token)
+        if options.stream:
+            still = unet.condition(portrait.token, portrait.taps, motion[:1])
+            runs = denoise_stream(
+                unet, self.scheduler, conditional=LazyRow(unet=unet, still=still, motion=motion),
+                noise=NoiseStream(shape, options.seed), num_frames=len(motion), options=options, on_window=on_window,
+                **given,
+            )  # fmt: skip
+        else:
+            whole = denoise(
+                unet, self.scheduler, conditional=unet.condition(portrait.token, portrait.taps, motion),
+                noise=draw_noise(shape, options.seed), offsets=draw_offsets(options, len(motion)), options=options,
+                on_window=on_window, **given,
+            )  # fmt: skip
+            runs = iter([whole])
+        for latents in runs:
+            drafts = options.decoder == "tiny"
+            for frames in decode_drafts(self.preview_vae, latents) if drafts else decode_frames(self.vae, latents):
+                yield from_tensor(frames)
+
+    def forecast(
+        self, num_frames: int, *, size_px: int = 512, sampling: SamplingOptions | None = None
+    ) -> MemoryForecast:
+        """Memory that a render would need on the device.
+
+        Args:
+            num_frames: Frames of the clip.
+            size_px: Side of the output [px].
+            sampling: How to denoise; `None` is the published way.
+        """
+        names = ("motion_encoder", "image_encoder", "reference_unet", "denoising_unet", "vae")
+        return forecast(
+            {name: getattr(self, name) for name in names}, sampling or SamplingOptions(), size_px=size_px,
+            num_frames=num_frames, offload=hasattr(self.denoising_unet, "_hf_hook"), sliced=self.decoder_is_sliced,
+        )  # fmt: skip
 
     def stream(
         self,
@@ -231,8 +286,9 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             permit: Authorisation from the consent gate.
             now: Current time, timezone-aware.
             options: Choices; those that only the `lite` profile knows must have their default.
-            sampling: How to denoise; steps and seed are taken from `options`. `None` is the published way.
-            before_chunk: Called before each window and before frames are given out; raise in it to stop.
+            sampling: How to denoise, instead of `options.sampling`; steps and seed are taken from `options`.
+            before_chunk: Called before each window, several times a second while networks work, and before frames are
+                given out; raise in it to stop.
             on_denoise: Told windows done and windows in all.
 
         Yields:
@@ -241,19 +297,21 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             ConsentDenied: If the permit is not for this portrait, or no longer holds.
             InputError: If the portrait shows no single usable face, or an option does not apply.
+            NotEnoughMemory: If the device cannot hold what this takes.
+            WeightsMissing: If drafts are asked for and there is no decoder for them.
         """
         options = options or AnimationOptions(num_steps=SamplingOptions().num_steps, size_px=512)
         # 1. the gate
         permit.check(pixel_digest(portrait), now)
-        _check_options(options)
+        sampling = self._check(options, sampling or options.sampling or SamplingOptions(), motion)
         # 2. what stays
         box = self._face_box(portrait, options.face)
         size = (portrait.shape[0], portrait.shape[1])
-        prepared = self.prepare_portrait(
-            portrait_crop(portrait, box), cut(portrait, grow_box(box, size)), options.size_px
-        )
-        transform = _square_transform(portrait_box(box, size)[0], options.size_px)
+        transform = square_transform(portrait_box(box, size)[0], options.size_px)
         before, mask = crop(portrait, transform), soft_mask(options.size_px)
+        appearance = portrait_crop(portrait, box, max(PORTRAIT_SIDE_PX, options.size_px))
+        with interruptible([self.image_encoder, self.vae, self.reference_unet, self.motion_encoder], before_chunk):
+            prepared = self.prepare_portrait(appearance, cut(portrait, grow_box(box, size)), options.size_px)
 
         def on_window(done: int, total: int) -> None:
             if before_chunk:
@@ -262,19 +320,45 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
                 on_denoise(done, total)
 
         # 3. what moves
-        sampling = replace(sampling or SamplingOptions(), num_steps=options.num_steps, seed=options.seed)
-        tokens = torch.from_numpy(motion.latent)
-        index = 0
-        for crops in self._generate(prepared, tokens, sampling, on_window):
+        tokens = self._tokens(motion, sampling)
+        generated = self._generate(prepared, tokens, sampling, on_window)
+        for index, face in enumerate(self._watched(generated, before_chunk)):
+            # 4. back into the full frame
+            image = face
+            if not options.crop_only:
+                image = paste_back(face, portrait, transform, mask, reference_crop=before)
+            yield AnimatedFrame(image=image, crop=face, index=index, time_s=index / float(motion.fps))
+
+    def _watched(self, runs: Iterator[UInt8Array], before_chunk: Callable[[], None] | None) -> Iterator[UInt8Array]:
+        """Single crops of runs `(T_run, S, S, 3)`; networks can be stopped while they work, but not in between."""
+        while True:
+            with interruptible([self.denoising_unet, self.vae], before_chunk):
+                crops = next(runs, None)
+            if crops is None:
+                return
             if before_chunk:
                 before_chunk()
-            for generated in crops:
-                # 4. back into the full frame
-                image = generated
-                if not options.crop_only:
-                    image = paste_back(generated, portrait, transform, mask, reference_crop=before)
-                yield AnimatedFrame(image=image, crop=generated, index=index, time_s=index / float(motion.fps))
-                index += 1
+            yield from crops
+
+    @torch.inference_mode()
+    def _tokens(self, motion: MotionSequence, sampling: SamplingOptions) -> torch.Tensor:
+        """Motion tokens `(T, L, 16)`, with the head's placement if asked for."""
+        tokens = torch.from_numpy(motion.latent)
+        if sampling.head_placement:
+            placement = torch.from_numpy(placement_of(motion))
+            encoder = self.motion_encoder
+            tokens = tokens + encoder.placement_shift(placement.to(device_of(encoder), encoder.dtype)).float().cpu()
+        return tokens
+
+    def _check(self, options: AnimationOptions, sampling: SamplingOptions, motion: MotionSequence) -> SamplingOptions:
+        """Refuse what would be ignored or cannot work, before anything is computed."""
+        check_options(options)
+        check_motion(motion, (self.motion_encoder.config.num_tokens, self.motion_encoder.config.token_dim))
+        check_decoder(sampling, self.preview_vae)
+        sampling = replace(sampling, num_steps=options.num_steps, seed=options.seed)
+        needed = self.forecast(len(motion), size_px=options.size_px, sampling=sampling)
+        require_memory(needed, device_memory(device_of(self.denoising_unet)))
+        return sampling
 
     def __call__(self, portrait: UInt8Array, motion: MotionSequence, **kwargs: Any) -> list[AnimatedFrame]:
         """Run `stream` to its end and return all frames; for clips that fit in memory."""
@@ -285,26 +369,6 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         with FaceDetector() as detector, ShortRangeDetector() as short_range:
             left, top, right, bottom = short_range.box_of(portrait, find_face(portrait, detector, choice))
         return left, top, right, bottom
-
-
-def _check_options(options: AnimationOptions) -> None:
-    """Refuse options that would be ignored."""
-    plain = AnimationOptions()
-    names = ("motion", "expression_gain", "pose_gain", "regions", "smoothing")
-    changed = [name for name in names if getattr(options, name) != getattr(plain, name)]
-    if changed:
-        raise InputError(
-            f"expected the default of {', '.join(changed)}, as X-Portrait 2 does not separate parts of the motion; "
-            "leave them out or use the profile 'lite'"
-        )
-
-
-def _square_transform(square: Box, size_px: int) -> CropTransform:
-    """Map frame pixels to the pixels of a generated crop."""
-    left, top, right, bottom = square
-    across, down = size_px / (right - left), size_px / (bottom - top)
-    matrix = np.array([[across, 0.0, -across * left], [0.0, down, -down * top]])
-    return CropTransform(matrix=matrix, size_px=size_px)
 
 
 def _array(tensor: torch.Tensor) -> Float32Array:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import ndimage
 
-from portrait_anim.types import Float32Array, UInt8Array
+from portrait_anim.types import CropTransform, Float32Array, UInt8Array
 
 Box: TypeAlias = tuple[float, float, float, float]
 
@@ -142,3 +142,16 @@ def place_box(centre: Sequence[float] | Float32Array, sides: tuple[float, float]
         edges.append((low + move, high + move))
     (left, right), (top, bottom) = edges
     return left, top, right, bottom
+
+
+def square_transform(square: Box, size_px: int) -> CropTransform:
+    """Map frame pixels to the pixels of a generated crop.
+
+    Args:
+        square: What the crop shows [px].
+        size_px: Side of the crop [px].
+    """
+    left, top, right, bottom = square
+    across, down = size_px / (right - left), size_px / (bottom - top)
+    matrix = np.array([[across, 0.0, -across * left], [0.0, down, -down * top]])
+    return CropTransform(matrix=matrix, size_px=size_px)

@@ -8,15 +8,23 @@ Shapes: T frames, L motion tokens, S side of a crop, h = S / 8 side of a latent.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLTemporalDecoder
+from diffusers import AutoencoderKLTemporalDecoder, AutoencoderTiny
 
 from portrait_anim.media.image import resize, to_tensor
 from portrait_anim.models import XPortrait2ImageEncoder, XPortrait2MotionEncoder
 from portrait_anim.models.xportrait2.image_encoder import CLIP_MEAN, CLIP_STD
 from portrait_anim.types import UInt8Array
+
+
+def device_of(network: Any) -> torch.device:
+    """Where a network will work, which is not where it waits when it is offloaded."""
+    hook = getattr(network, "_hf_hook", None)
+    device: torch.device = getattr(hook, "execution_device", None) or network.device
+    return device
 
 
 @torch.inference_mode()
@@ -33,7 +41,7 @@ def encode_image(encoder: XPortrait2ImageEncoder, portrait: UInt8Array) -> torch
     small = resize(portrait, encoder.config.sample_size, "bicubic")
     sample = to_tensor(small[None])
     mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
-    out: torch.Tensor = encoder(((sample - mean) / std).to(encoder.device, encoder.dtype))
+    out: torch.Tensor = encoder(((sample - mean) / std).to(device_of(encoder), encoder.dtype))
     return out
 
 
@@ -54,7 +62,7 @@ def encode_portrait(vae: AutoencoderKLTemporalDecoder, portrait: UInt8Array, siz
     Returns:
         `(1, 4, h, h)`.
     """
-    sample = portrait_tensor(portrait, size_px).to(vae.device, vae.dtype)
+    sample = portrait_tensor(portrait, size_px).to(device_of(vae), vae.dtype)
     latent: torch.Tensor = vae.encode(sample).latent_dist.mode() * vae.config.scaling_factor
     return latent
 
@@ -76,7 +84,7 @@ def encode_motion(encoder: XPortrait2MotionEncoder, crops: Sequence[UInt8Array],
     for first in range(0, len(crops), batch):
         square = np.stack([resize(crop, size, "lanczos") for crop in crops[first : first + batch]])
         sample = to_tensor(square) * 2 - 1
-        tokens.append(encoder(sample.to(encoder.device, encoder.dtype)).latent)
+        tokens.append(encoder(sample.to(device_of(encoder), encoder.dtype)).latent)
     return torch.cat(tokens)
 
 
@@ -97,4 +105,21 @@ def decode_frames(vae: AutoencoderKLTemporalDecoder, latents: torch.Tensor, chun
     for first in range(0, latents.shape[1], chunk):
         part = latents[:, first : first + chunk].transpose(0, 1)  # (T_run, 4, h, h)
         decoded = vae.decode((part / vae.config.scaling_factor).to(vae.dtype), num_frames=len(part)).sample
+        yield (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+
+@torch.inference_mode()
+def decode_drafts(tiny: AutoencoderTiny, latents: torch.Tensor, chunk: int = 25) -> Iterator[torch.Tensor]:
+    """Decode latents with a small decoder of single pictures: drafts, at about a hundredth of the work.
+
+    Args:
+        tiny: A decoder for latents of Stable Diffusion, such as TAESD.
+        latents: `(4, T, h, h)`, scaled.
+        chunk: Frames at a time; it changes nothing but memory.
+
+    Yields:
+        `(T_run, 3, S, S)` float32 in [0, 1].
+    """
+    for part in latents.transpose(0, 1).split(chunk):
+        decoded = tiny.decode(part.to(tiny.dtype) * tiny.config.scaling_factor).sample
         yield (decoded.float() / 2 + 0.5).clamp(0, 1)

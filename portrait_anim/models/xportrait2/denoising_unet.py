@@ -9,14 +9,16 @@ Shapes: R guidance rows, T frames, L motion tokens, N_i tokens and C_i channels 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import nn
 
 from portrait_anim.models.xportrait2.attention import KeyValue
+from portrait_anim.models.xportrait2.feature_cache import FeatureCache
 from portrait_anim.models.xportrait2.transformers import MAX_FRAMES
 from portrait_anim.models.xportrait2.unet import UNetLevel, UNetSkeleton
 
@@ -40,7 +42,7 @@ class RowCondition:
         motion = tuple(
             tuple(keys if len(keys.key) == 1 else keys.select(indices) for keys in layer) for layer in self.motion
         )
-        return RowCondition(image=self.image, reference=self.reference, motion=motion)
+        return replace(self, motion=motion)
 
 
 class XPortrait2DenoisingUNet(UNetSkeleton):
@@ -71,6 +73,7 @@ class XPortrait2DenoisingUNet(UNetSkeleton):
         self.conv_act = nn.SiLU()
         self.conv_out = nn.Conv2d(block_channels[0], in_channels, 3, padding=1)
 
+    @apply_forward_hook  # type: ignore[untyped-decorator]
     def condition(
         self, image_token: torch.Tensor, taps: Sequence[torch.Tensor] | None, motion: torch.Tensor
     ) -> RowCondition:
@@ -93,29 +96,41 @@ class XPortrait2DenoisingUNet(UNetSkeleton):
         return RowCondition(
             image=tuple(layer.block.attn2.constant(image_token) for layer in layers),
             reference=tuple(reference),
-            motion=tuple(tuple(layer.keys(motion)) for layer in self.motion_transformers()),
+            motion=self.motion_keys(motion),
         )
 
-    def forward(self, sample: torch.Tensor, timestep: torch.Tensor, rows: Sequence[RowCondition]) -> torch.Tensor:
+    @apply_forward_hook  # type: ignore[untyped-decorator]
+    def motion_keys(self, motion: torch.Tensor) -> tuple[tuple[KeyValue, ...], ...]:
+        """Keys and values of motion tokens `(T, L, motion_dim)`, see `RowCondition.motion`."""
+        return tuple(tuple(layer.keys(motion)) for layer in self.motion_transformers())
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        rows: Sequence[RowCondition],
+        cache: FeatureCache | None = None,
+    ) -> torch.Tensor:
         """Predict the noise of one window of frames under each guidance row.
 
         Args:
             sample: Noisy latents `(4, T, H, W)`, T at most 32; all rows see the same.
             timestep: One timestep, scalar.
             rows: Conditions for these frames.
+            cache: Deep features to keep or to reuse; `None` computes everything and keeps nothing.
 
         Returns:
             Noise `(R, 4, T, H, W)`.
 
         Raises:
-            ValueError: If there are more frames than positions.
+            ValueError: If there are more frames than positions, or features to reuse are missing.
         """
         num_frames = sample.shape[1]
         if num_frames > MAX_FRAMES:
             raise ValueError(f"expected at most {MAX_FRAMES} frames at a time, got {num_frames}")
-        mix = _Mixer(rows, num_frames)
+        mix = _Mixer(self, rows, num_frames)
         frames = rearrange(sample, "c t h w -> t c h w").repeat(len(rows), 1, 1, 1)  # (R T, 4, H, W)
-        hidden = self._walk(frames, self._embed_time(timestep, sample), mix)
+        hidden = self._walk(frames, self._embed_time(timestep, sample), mix, cache)
         noise = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
         out: torch.Tensor = rearrange(noise, "(r t) c h w -> r c t h w", t=num_frames)
         return out
@@ -124,21 +139,24 @@ class XPortrait2DenoisingUNet(UNetSkeleton):
 class _Mixer:
     """Spatial, motion and temporal transformers after each residual block, each with its own conditions."""
 
-    def __init__(self, rows: Sequence[RowCondition], num_frames: int) -> None:
-        self._num_frames = num_frames
-        self._images = iter([torch.cat(images) for images in zip(*(row.image for row in rows), strict=True)])
-        self._references = iter([list(layer) for layer in zip(*(row.reference for row in rows), strict=True)])
-        self._motions = iter(
-            [
-                [_stack([row[k] for row in layer], num_frames) for k in range(len(layer[0]))]
-                for layer in zip(*(row.motion for row in rows), strict=True)
-            ]
-        )
+    def __init__(self, unet: XPortrait2DenoisingUNet, rows: Sequence[RowCondition], num_frames: int) -> None:
+        self._rows, self._num_frames = rows, num_frames
+        self._image_number: dict[tuple[int, int], int] = {}
+        self._motion_number: dict[tuple[int, int], int] = {}
+        for level in unet.levels():
+            for index in range(len(level.motion_modules)):
+                self._motion_number[id(level), index] = len(self._motion_number)
+                if level.attentions:
+                    self._image_number[id(level), index] = len(self._image_number)
 
     def __call__(self, level: UNetLevel, index: int, hidden: torch.Tensor) -> torch.Tensor:
         if level.attentions:
-            hidden = level.attentions[index](hidden, next(self._images), next(self._references))
-        hidden = level.motion_modules[index](hidden, next(self._motions))
+            number = self._image_number[id(level), index]
+            image = torch.cat([row.image[number] for row in self._rows])
+            hidden = level.attentions[index](hidden, image, [row.reference[number] for row in self._rows])
+        motions = [row.motion[self._motion_number[id(level), index]] for row in self._rows]
+        keys = [_stack(list(layer), self._num_frames) for layer in zip(*motions, strict=True)]
+        hidden = level.motion_modules[index](hidden, keys)
         return level.temporal_modules[index](hidden, self._num_frames)  # type: ignore[no-any-return]
 
 

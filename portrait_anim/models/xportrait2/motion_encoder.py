@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from einops import rearrange
 from torch import nn
 
@@ -196,10 +197,31 @@ class XPortrait2MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if placement is None:
             placement = sample.new_tensor([[0.0, 0.0, 1.0]]).expand(len(sample), 3)
         feature = self._feature(sample)
-        placed = self.placement_out(F.relu(self.placement_in(placement)))
+        placed = self._place(placement)
         tokens = self.to_tokens(torch.cat([feature, placed], dim=1))
         latent = tokens.unflatten(1, (self.config.num_tokens, self.config.token_dim)) + self.positions  # (B, L, 16)
         return XPortrait2MotionOutput(latent=latent, feature=feature)
+
+    @apply_forward_hook  # type: ignore[untyped-decorator]
+    def placement_shift(self, placement: torch.Tensor) -> torch.Tensor:
+        """What other placements than `(0, 0, 1)` add to motion tokens that were encoded without any.
+
+        Tokens depend linearly on feature and placement, so pictures need not be encoded again.
+
+        Args:
+            placement: `(B, 3)`, see `forward`.
+
+        Returns:
+            `(B, L, 16)`.
+        """
+        weight = self.to_tokens.weight[:, self.config.feature_dim :]
+        still = placement.new_tensor([[0.0, 0.0, 1.0]])
+        shift = F.linear(self._place(placement) - self._place(still), weight)
+        return shift.unflatten(1, (self.config.num_tokens, self.config.token_dim))
+
+    def _place(self, placement: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.placement_out(F.relu(self.placement_in(placement)))
+        return out
 
     def _feature(self, sample: torch.Tensor) -> torch.Tensor:
         hidden = F.relu(self.stem_norm(self.stem_conv(sample)))

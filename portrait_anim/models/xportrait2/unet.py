@@ -17,6 +17,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
+from portrait_anim.models.xportrait2.feature_cache import FeatureCache
 from portrait_anim.models.xportrait2.transformers import ImageTransformer, MotionTransformer, TemporalTransformer
 
 Mix = Callable[["UNetLevel", int, torch.Tensor], torch.Tensor]
@@ -126,15 +127,37 @@ class UNetSkeleton(ModelMixin, ConfigMixin):  # type: ignore[misc]
         out: torch.Tensor = self.time_embedding(self.time_proj(timestep.reshape(1)).to(sample.dtype))
         return out
 
-    def _walk(self, sample: torch.Tensor, time: torch.Tensor, mix: Mix) -> torch.Tensor:
-        """Carry `(B, C_in, H, W)` through all levels to `(B, C_0, H, W)`."""
+    def _walk(
+        self, sample: torch.Tensor, time: torch.Tensor, mix: Mix, cache: FeatureCache | None = None
+    ) -> torch.Tensor:
+        """Carry `(B, C_in, H, W)` to `(B, C_0, H, W)`: through all levels, or those that `cache` does not stand for."""
         if sample.shape[-1] % 2 ** (len(self.down_blocks) - 1) or sample.shape[-2] % 2 ** (len(self.down_blocks) - 1):
             raise ValueError(
                 f"expected a latent whose sides are multiples of {2 ** (len(self.down_blocks) - 1)}, "
                 f"got {tuple(sample.shape[-2:])}"
             )
-        hidden = self.conv_in(sample)
-        skips = [hidden]
+        skips = [self.conv_in(sample)]
+        if cache is not None and cache.reuse:
+            self._descend_outermost(skips, time, mix, cache.blocks - 1)
+            hidden = cache.read(len(sample))
+        else:
+            hidden = self._descend(skips, time, mix)
+        outermost = self.up_blocks[-1]
+        for level in _as_levels(self.up_blocks):
+            for index, resnet in enumerate(level.resnets):
+                if cache is not None and level is outermost and index == len(level.resnets) - cache.blocks:
+                    cache.write(hidden)
+                if cache is not None and cache.skips(level is outermost, index, len(level.resnets)):
+                    continue
+                hidden = mix(level, index, resnet(torch.cat([hidden, skips.pop()], dim=1), time))
+            for sampler in level.upsamplers:
+                hidden = hidden if cache is not None and cache.reuse else sampler(hidden)
+        out: torch.Tensor = hidden
+        return out
+
+    def _descend(self, skips: list[torch.Tensor], time: torch.Tensor, mix: Mix) -> torch.Tensor:
+        """Go down and through the middle, collecting what the way up needs."""
+        hidden = skips[-1]
         for level in _as_levels(self.down_blocks):
             for index, resnet in enumerate(level.resnets):
                 hidden = mix(level, index, resnet(hidden, time))
@@ -143,14 +166,16 @@ class UNetSkeleton(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 hidden = sampler(hidden)
                 skips.append(hidden)
         hidden = mix(self.mid_block, 0, self.mid_block.resnets[0](hidden, time))
-        hidden = self.mid_block.resnets[1](hidden, time)
-        for level in _as_levels(self.up_blocks):
-            for index, resnet in enumerate(level.resnets):
-                hidden = mix(level, index, resnet(torch.cat([hidden, skips.pop()], dim=1), time))
-            for sampler in level.upsamplers:
-                hidden = sampler(hidden)
-        out: torch.Tensor = hidden
+        out: torch.Tensor = self.mid_block.resnets[1](hidden, time)
         return out
+
+    def _descend_outermost(self, skips: list[torch.Tensor], time: torch.Tensor, mix: Mix, count: int) -> None:
+        """Go through the first `count` residual blocks only."""
+        hidden = skips[-1]
+        level: UNetLevel = self.down_blocks[0]  # type: ignore[assignment]
+        for index in range(count):
+            hidden = mix(level, index, level.resnets[index](hidden, time))
+            skips.append(hidden)
 
 
 def _as_levels(blocks: nn.ModuleList) -> Iterator[UNetLevel]:
