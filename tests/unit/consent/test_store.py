@@ -98,6 +98,27 @@ def test_another_file_by_url(tmp_path, now):
     assert not (tmp_path / "home" / "consent.db").exists()
 
 
+def test_a_home_can_name_its_database(tmp_path, now):
+    home = tmp_path / "home"
+    home.mkdir()
+    named = home / "database.url"
+    named.touch(mode=0o600)
+    named.write_text(f"sqlite:///{tmp_path / 'other.db'}\n")
+    with open_store(home) as store:
+        Ledger(store).append("note", {}, now)
+    assert (tmp_path / "other.db").exists()
+    assert not (home / "consent.db").exists()
+    with open_store(home) as again:
+        assert Ledger(again).verify() == 1
+    named.write_text("postgresql+psycopg://portrait:secret@127.0.0.1:1/consent")
+    with pytest.raises(ConsentError) as caught:
+        open_store(home)
+    assert "secret" not in str(caught.value)
+    named.chmod(0o644)  # it may hold a password
+    with pytest.raises(ConsentError, match="chmod 600"):
+        open_store(home)
+
+
 def test_a_home_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConsentError, match="home folder"):
