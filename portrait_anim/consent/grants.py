@@ -85,37 +85,11 @@ def grant(
         label_size=label_size,
     )
     with store.write() as connection:
-        cameo = find_cameo(connection, store, cameo_id)
-        if cameo is None:
-            raise ConsentDenied(
-                f"expected the id of an enrolled cameo, got {cameo_id!r}; `cameo list` shows them",
-                reason="no_cameo",
-            )
-        if cameo.status != "active":
-            raise ConsentDenied(
-                f"expected an active cameo, got {cameo_id}, which its owner deleted; enrol again",
-                reason="deleted",
-            )
-        if level == "owner" and not cameo.owner_account:
-            raise ValueError(f"expected a cameo with an owner's account, got {cameo_id} for level owner; name a person")
+        _check_open(connection, store, made)
         put_grant(connection, store, made, new=True)
         append_row(
-            connection,
-            store,
-            "granted",
-            now=now,
-            cameo_id=cameo_id,
-            grant_id=made.id,
-            payload={
-                "expires": time_text(made.expires),
-                "max_renders": made.max_renders,
-                "max_ms": duration_ms(made.max_seconds),
-                "commercial": made.commercial,
-                "level": made.level,
-                "forbidden_digest": hashlib.sha256(made.forbidden.encode()).hexdigest(),
-                "label_size": made.label_size,
-            },
-        )
+            connection, store, "granted", now=now, cameo_id=cameo_id, grant_id=made.id, payload=_limits(made)
+        )  # fmt: skip
     return made
 
 
@@ -213,6 +187,36 @@ def unknown_grant(grant_id: str) -> ConsentDenied:
     return ConsentDenied(
         f"expected the id of a grant, got {grant_id!r}; `cameo show` lists the grants", reason="no_grant"
     )
+
+
+def _limits(made: Grant) -> dict[str, object]:
+    """Return what the ledger keeps of a grant: numbers and digests, nothing personal."""
+    return {
+        "expires": time_text(made.expires),
+        "max_renders": made.max_renders,
+        "max_ms": duration_ms(made.max_seconds),
+        "commercial": made.commercial,
+        "level": made.level,
+        "forbidden_digest": hashlib.sha256(made.forbidden.encode()).hexdigest(),
+        "label_size": made.label_size,
+    }
+
+
+def _check_open(connection: Connection, store: ConsentStore, made: Grant) -> None:
+    """Refuse a grant of a cameo that cannot be opened."""
+    cameo = find_cameo(connection, store, made.cameo_id)
+    if cameo is None:
+        raise ConsentDenied(
+            f"expected the id of an enrolled cameo, got {made.cameo_id!r}; `cameo list` shows them",
+            reason="no_cameo",
+        )
+    if cameo.status != "active":
+        raise ConsentDenied(
+            f"expected an active cameo, got {made.cameo_id}, which its owner deleted; enrol again",
+            reason="deleted",
+        )
+    if made.level == "owner" and not cameo.owner_account:
+        raise ValueError(f"expected a cameo with an owner's account, got {cameo.id} for level owner; name a person")
 
 
 def _checked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Connection
 
@@ -68,24 +69,17 @@ def record_render(
                 reason="too_long",
                 grant_id=permit.grant_id,
             )
+        ended: Literal["rendered", "aborted"] = "rendered" if refusal is None else "aborted"
         row = append_row(
-            connection,
-            store,
-            "rendered" if refusal is None else "aborted",
-            now=now,
-            cameo_id=permit.cameo_id,
-            grant_id=permit.grant_id,
-            permit_id=permit.id,
+            connection, store, ended, now=now, cameo_id=permit.cameo_id, grant_id=permit.grant_id, permit_id=permit.id,
             # A few milliseconds of rounding are not charged; a real overrun is.
             charge_ms=min(spent_ms - reserved_ms, 0) if refusal is None else spent_ms - reserved_ms,
             payload=payload if refusal is None else {**payload, "reason": refusal.reason},
-        )
-        if refusal is None:
-            follow_use(connection, store, permit.id, "rendered", now=now)
-            if output is not None:
-                remember_file(connection, store, permit.id, output, output_digest, now=now)
-        elif refusal.reason != "withdrawn":
-            follow_use(connection, store, permit.id, "aborted", now=now, reason=refusal.reason)
+        )  # fmt: skip
+        if refusal is None and output is not None:
+            remember_file(connection, store, permit.id, output, output_digest, now=now)
+        if refusal is None or refusal.reason != "withdrawn":  # of a withdrawn one the inbox tells more already
+            follow_use(connection, store, permit.id, ended, now=now, reason=refusal.reason if refusal else "")
     if refusal is not None:
         raise refusal
     return row

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from fastapi import Depends, Request
 
+from portrait_anim.consent.challenges import ACTIONS, NUM_ACTIONS
 from portrait_anim.consent.records import CodePolicy
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.service.limits import RateLimiter
@@ -51,6 +52,10 @@ class ServiceSettings:
     def __post_init__(self) -> None:
         if self.max_video_mb < 1 or self.max_portrait_mb < 1:
             raise ValueError("expected upload limits of at least 1 MiB; give a larger one")
+        if self.code_policy not in get_args(CodePolicy):
+            raise ValueError(f"expected a code policy among {get_args(CodePolicy)}, got {self.code_policy!r}")
+        if not NUM_ACTIONS <= self.num_actions <= len(ACTIONS):
+            raise ValueError(f"expected {NUM_ACTIONS} to {len(ACTIONS)} movements, got {self.num_actions}")
 
     def body_limit(self, path: str) -> int:
         """Return the largest body that a path accepts [bytes]."""

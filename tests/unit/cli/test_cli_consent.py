@@ -208,3 +208,4 @@ def test_the_service_is_not_offered_to_a_network_without_tls(home: Path) -> None
     for host in ("0.0.0.0", "::", "consent.example.org"):
         result = say(home, "serve-consent", "--host", host)
         assert (result.exit_code, "TLS" in result.stderr) == (2, True)
+    assert say(home, "serve-consent", "--code", "maybe").exit_code == 2

@@ -267,18 +267,29 @@ def test_a_token_that_calls_too_often_waits_alone(world):
     assert world.client("other_owner").get("/me").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_video_mb": 0}, {"max_portrait_mb": 0}, {"code_policy": "maybe"}, {"num_actions": 4}, {"num_actions": 99}],
+)
+def test_senseless_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        ServiceSettings(**wrong)
+
+
 def test_levels_are_kept_apart_for_accounts(world):
     ada = world.client("owner").get("/me").json()["id"]
-    for level in ("owner", "everyone"):
+    for second, level in enumerate(("owner", "everyone")):
         grant(
             world.store, world.ids["cameo_id"], grantee="", level=level, purpose="film", allowed_contexts=["animate"],
-            expires=NOW + timedelta(days=1), max_renders=1, max_seconds=9, now=NOW,
+            expires=NOW + timedelta(days=1), max_renders=1, max_seconds=9,
+            now=NOW + timedelta(seconds=second),
         )  # fmt: skip
-    revoke(world.store, world.ids["grant_id"], NOW)
+    world.clock.move(timedelta(seconds=2))
+    revoke(world.store, world.ids["grant_id"], world.clock.now)
     seen = {role: {g["level"] for g in world.client(role).get("/grants").json() if g["state"] == "active"}
             for role in ("owner", "other_owner", "grantee")}  # fmt: skip
     assert seen == {"owner": {"owner", "everyone"}, "other_owner": {"everyone"}, "grantee": {"everyone"}}
-    authorise(world.store, world.request(grantee=ada), now=NOW)
-    authorise(world.store, world.request(grantee="Dora"), now=NOW)
+    authorise(world.store, world.request(grantee=ada), now=world.clock.now)
+    authorise(world.store, world.request(grantee="Dora"), now=world.clock.now)
     with pytest.raises(ConsentDenied):
-        authorise(world.store, world.request(grantee="Dora"), now=NOW)
+        authorise(world.store, world.request(grantee="Dora"), now=world.clock.now)
