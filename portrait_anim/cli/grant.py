@@ -143,9 +143,9 @@ def revoke(grant_id: GrantId, home: Home, as_json: Json = False) -> None:
 def show_grants(grants: Sequence[Grant]) -> None:
     """Write grants as a table for people."""
     show_table(
-        "Grants", ("id", "for", "purpose", "contexts", "renders", "seconds", "until (UTC)", "forbids", "state"),
+        "Grants", ("id", "for", "purpose", "contexts", "renders", "seconds", "until (UTC)", "terms", "state"),
         [(g.id, g.grantee or g.level, g.purpose, ", ".join(g.allowed_contexts), g.max_renders, f"{g.max_seconds:g}",
-          f"{g.expires:%Y-%m-%d %H:%M}", "; ".join(g.forbidden.splitlines()), _state(g)) for g in grants],
+          f"{g.expires:%Y-%m-%d %H:%M}", "read first" if g.forbidden else "", _state(g)) for g in grants],
     )  # fmt: skip
 
 
