@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portrait_anim import weights
@@ -22,12 +23,13 @@ def default_options(profile: str) -> AnimationOptions:
     return AnimationOptions(num_steps=spec.default_steps, size_px=spec.default_size_px)
 
 
-def load_pipeline(profile: str = "lite", *, device: str = "cpu") -> PortraitAnimationPipeline:
+def load_pipeline(profile: str = "lite", *, device: str = "cpu", offload: bool = False) -> PortraitAnimationPipeline:
     """Load a profile's pipeline after checking its weights.
 
     Args:
         profile: Name of the profile.
         device: torch device, for example `"cpu"` or `"cuda"`.
+        offload: Keep networks in main memory and bring each to the device for its work only; needs `accelerate`.
 
     Raises:
         ProfileUnavailable: If there is no such profile.
@@ -42,9 +44,21 @@ def load_pipeline(profile: str = "lite", *, device: str = "cpu") -> PortraitAnim
     dtype = torch.float32 if spec.shipped or torch.device(device).type == "cpu" else torch.float16
     folder = weights.require(spec.folder)
     logging.disable_progress_bar()
-    pipeline = kind.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    pipeline = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **_preview(folder, dtype))
     pipeline.set_progress_bar_config(disable=True)
+    if offload:
+        pipeline.enable_model_cpu_offload(device=device)
+        return pipeline  # type: ignore[no-any-return]
     return pipeline.to(device)  # type: ignore[no-any-return]
+
+
+def _preview(folder: Path, dtype: Any) -> dict[str, Any]:
+    """The decoder for drafts, which users may put beside the networks."""
+    if not (folder / "preview_vae").is_dir():
+        return {}
+    from diffusers import AutoencoderTiny
+
+    return {"preview_vae": AutoencoderTiny.from_pretrained(folder / "preview_vae", torch_dtype=dtype)}
 
 
 def _pipeline_class(profile: str) -> Any:

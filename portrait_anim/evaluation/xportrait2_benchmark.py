@@ -2,6 +2,7 @@
 
     python -m portrait_anim.evaluation.xportrait2_benchmark --size 512 --frames 24 --count-only
     python -m portrait_anim.evaluation.xportrait2_benchmark --size 512 --frames 24 --device cuda --dtype float16
+    python -m portrait_anim.evaluation.xportrait2_benchmark --gpu --size 512 --frames 96
 
 Counting needs neither time nor memory: the networks have shapes, but no numbers.
 """
@@ -21,6 +22,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from portrait_anim.evaluation.published_order import published_step, published_taps
+from portrait_anim.evaluation.xportrait2_gpu import RenderSetting
+from portrait_anim.evaluation.xportrait2_gpu import report as render_report
 from portrait_anim.models.xportrait2.adapter import PUBLISHED
 
 _STEPS = 35
@@ -185,7 +188,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--count-only", action="store_true")
+    parser.add_argument("--gpu", action="store_true", help="time whole renders in bfloat16 on the first GPU")
+    parser.add_argument("--steps", type=int, default=_STEPS, help="steps of the renders of --gpu")
     given = parser.parse_args(arguments)
+    if given.gpu:
+        renders = RenderSetting(size_px=given.size, frames=given.frames, steps=given.steps)
+        sys.stdout.write(json.dumps(render_report(renders), indent=2) + "\n")
+        return 0
     setting = Setting(
         size_px=given.size, frames=given.frames, device="meta" if given.count_only else given.device,
         dtype=getattr(torch, given.dtype),

@@ -121,7 +121,7 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             scheduler=scheduler,
             preview_vae=preview_vae,
         )
-        self.decoder_is_sliced = False
+        self.decoder_is_sliced = self.is_compiled = False  # see xportrait2_tuning
 
     # 1. motion -------------------------------------------------------------------------------------------------
     def extract_motion(
@@ -229,7 +229,8 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             Crops `(T_run, S, S, 3)` uint8 sRGB, in order.
         """
         shape = (portrait.latent.shape[1], len(motion), *portrait.latent.shape[2:])
-        unet, given = self.denoising_unet, {"portrait": portrait.latent, "unconditional": portrait.unconditional}
+        unet = self.denoising_unet
+        given: dict[str, Any] = {"portrait": portrait.latent, "unconditional": portrait.unconditional}
         motion = motion.to(portrait.token)
         if options.stream:
             still = unet.condition(portrait.token, portrait.taps, motion[:1])
@@ -332,7 +333,8 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
     def _watched(self, runs: Iterator[UInt8Array], before_chunk: Callable[[], None] | None) -> Iterator[UInt8Array]:
         """Single crops of runs `(T_run, S, S, 3)`; networks can be stopped while they work, but not in between."""
         while True:
-            with interruptible([self.denoising_unet, self.vae], before_chunk):
+            # Hooks inside compiled blocks would break them up.
+            with interruptible([self.vae] if self.is_compiled else [self.denoising_unet, self.vae], before_chunk):
                 crops = next(runs, None)
             if crops is None:
                 return

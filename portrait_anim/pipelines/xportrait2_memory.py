@@ -83,7 +83,7 @@ def forecast(
     window = min(options.plan.size, num_frames)
     held = window if options.stream else num_frames
     rows = 2 if options.guidance != 1 else 1
-    first = unet.config.block_channels[0]  # type: ignore[union-attr, index]
+    first: int = unet.config.block_channels[0]  # type: ignore[union-attr, index, assignment]
     unit = rows * window * latent_px * first * bytes_each
     kept = 0
     if options.cache_every > 1:
@@ -167,7 +167,7 @@ def slice_decoder(vae: nn.Module, frames: int = 4) -> None:
     from diffusers.models.resnet import SpatioTemporalResBlock
     from diffusers.models.upsampling import Upsample2D
 
-    for module in vae.decoder.modules():  # type: ignore[union-attr, operator]
+    for module in vae.decoder.modules():  # type: ignore[union-attr]
         if isinstance(module, SpatioTemporalResBlock):
             _slice(module.spatial_res_block, frames)
         elif isinstance(module, Upsample2D):

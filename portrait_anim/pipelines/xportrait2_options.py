@@ -77,7 +77,7 @@ class SamplingOptions:
 PRESETS: Final[dict[Preset, SamplingOptions]] = {
     "exact": SamplingOptions(),
     "fast": SamplingOptions(
-        num_steps=8, solver="dpm++", guided=(0.0, 0.5), cache_every=2, plan=WindowPlan(closed=False)
+        num_steps=10, solver="dpm++", guided=(0.0, 0.5), cache_every=2, cache_blocks=1, plan=WindowPlan(closed=False)
     ),
     "stream": SamplingOptions(plan=WindowPlan(closed=False), stream=True),
 }

@@ -16,13 +16,12 @@ from portrait_anim.pipelines.context import average_windows
 from portrait_anim.pipelines.xportrait2_guidance import GuidedPredictor, NoisePredictor, Row
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions, Solver
 
-__all__ = ["SamplingOptions", "blur_latent", "clean_latents", "denoise", "draw_noise", "draw_offsets", "make_solver"]
+__all__ = ["SamplingOptions", "blur_latent", "denoise", "draw_noise", "draw_offsets", "make_solver"]
 
 _BLUR_SIDE = 9
 _BLUR_SIGMA = 18.0  # so wide that the kernel is nearly a box
 
 OnWindow = Callable[[int, int], None]
-OnClean = Callable[[int, torch.Tensor], None]
 
 
 def blur_latent(latent: torch.Tensor) -> torch.Tensor:
@@ -65,7 +64,6 @@ def denoise(
     offsets: Sequence[int],
     options: SamplingOptions,
     on_window: OnWindow | None = None,
-    on_clean: OnClean | None = None,
 ) -> torch.Tensor:
     """Turn noise into the latents of a clip, all windows of a step before the next step.
 
@@ -79,8 +77,6 @@ def denoise(
         offsets: Window offset per step.
         options: Steps, guidance, windows.
         on_window: Called before each window with windows done and windows in all; raise in it to stop.
-        on_clean: Called after each step with its number and what the clip would be if it ended now,
-            `(4, T, h, h)`: for previews.
 
     Returns:
         `(4, T, h, h)` float32.
@@ -102,8 +98,6 @@ def denoise(
             predictions.append(predictor(latents[:, index], timestep, index, step=step, slot=slot))
             done += 1
         whole = average_windows(predictions, windows, num_frames)
-        if on_clean:
-            on_clean(step, clean_latents(scheduler, latents, whole, timestep))
         latents = solver.step(whole, timestep, latents, return_dict=False)[0]
     out: torch.Tensor = latents
     return out
@@ -126,14 +120,6 @@ def start_latents(
     start = blur_latent(portrait.float())[0][:, None].expand(-1, noise.shape[1], -1, -1)
     out: torch.Tensor = scheduler.add_noise(start, noise.to(portrait.device, torch.float32), timestep)
     return out
-
-
-def clean_latents(
-    scheduler: DDIMScheduler, latents: torch.Tensor, noise: torch.Tensor, timestep: torch.Tensor
-) -> torch.Tensor:
-    """Latents without their predicted noise, all `(4, T, h, h)`."""
-    alpha = scheduler.alphas_cumprod[timestep.cpu()].to(latents)
-    return (latents - (1 - alpha).sqrt() * noise) / alpha.sqrt()
 
 
 def make_solver(scheduler: DDIMScheduler, name: Solver) -> Any:

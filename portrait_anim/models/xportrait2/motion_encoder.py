@@ -217,7 +217,8 @@ class XPortrait2MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         weight = self.to_tokens.weight[:, self.config.feature_dim :]
         still = placement.new_tensor([[0.0, 0.0, 1.0]])
         shift = F.linear(self._place(placement) - self._place(still), weight)
-        return shift.unflatten(1, (self.config.num_tokens, self.config.token_dim))
+        out: torch.Tensor = shift.unflatten(1, (self.config.num_tokens, self.config.token_dim))
+        return out
 
     def _place(self, placement: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.placement_out(F.relu(self.placement_in(placement)))

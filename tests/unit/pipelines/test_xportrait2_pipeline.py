@@ -1,69 +1,34 @@
 """The pipeline of the `xportrait2` profile with tiny networks of the real classes."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLTemporalDecoder, DDIMScheduler
+from diffusers import AutoencoderTiny
 
-from portrait_anim.consent import permit as gate
-from portrait_anim.consent.grants import grant
-from portrait_anim.consent.store import open_store
-from portrait_anim.enrolment import enroll_fictional_from_file
-from portrait_anim.errors import ConsentDenied, InputError
-from portrait_anim.face.detect import FaceDetector, find_face
-from portrait_anim.face.identity import load_identity_encoder
-from portrait_anim.media.image import pixel_digest, read_image
+from portrait_anim.errors import ConsentDenied, InputError, NotEnoughMemory, WeightsMissing
 from portrait_anim.media.reader import VideoReader
-from portrait_anim.models import (
-    XPortrait2DenoisingUNet,
-    XPortrait2ImageEncoder,
-    XPortrait2MotionEncoder,
-    XPortrait2ReferenceUNet,
-)
-from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG, SVD_VAE_CONFIG
+from portrait_anim.pipelines.context import WindowPlan
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
 from portrait_anim.pipelines.xportrait2_crops import cut, motion_boxes
 from portrait_anim.pipelines.xportrait2_driving import MotionCropper
+from portrait_anim.pipelines.xportrait2_memory import require_memory, slice_decoder
+from portrait_anim.pipelines.xportrait2_options import SamplingOptions
+from portrait_anim.pipelines.xportrait2_tuning import tune
+from portrait_anim.types import Frame
 from portrait_anim.weights import samples_dir
 
-UNET = {"block_channels": (32, 32, 32, 32), "heads": 2, "context_dim": 8}
 TINY = AnimationOptions(size_px=128, num_steps=1, crop_only=True)
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture(scope="module")
-def pipeline():
-    torch.manual_seed(0)
-    built = XPortrait2Pipeline(
-        motion_encoder=XPortrait2MotionEncoder(
-            sample_size=64, channels=128, depth=2, attention_dim=16, attention_heads=2, num_maps=4, feature_dim=8,
-            placement_dim=4, num_tokens=4, token_dim=4,
-        ).eval(),
-        reference_unet=XPortrait2ReferenceUNet(**UNET).eval(),
-        denoising_unet=XPortrait2DenoisingUNet(motion_dim=4, **UNET).eval(),
-        vae=AutoencoderKLTemporalDecoder(
-            **SVD_VAE_CONFIG | {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1}
-        ).eval(),
-        image_encoder=XPortrait2ImageEncoder(
-            sample_size=28, channels=8, depth=1, heads=2, hidden_dim=8, projection_dim=8
-        ).eval(),
-        scheduler=DDIMScheduler(**DDIM_CONFIG),
-    )  # fmt: skip
-    with torch.no_grad():
-        for name, tensor in built.denoising_unet.named_parameters():
-            if "modules" in name and name.endswith("proj_out.weight"):
-                tensor.normal_(std=0.3)
-    built.set_progress_bar_config(disable=True)
-    return built
-
-
-@pytest.fixture(scope="module")
-def portrait():
-    return read_image(samples_dir() / "portrait.jpg")
+def pipeline(xportrait2):
+    return xportrait2
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +38,8 @@ def motion(pipeline):
 
 
 @pytest.fixture(scope="module")
-def permit(tmp_path_factory, portrait):
-    """The gate's own permit for the sample actor, who does not exist."""
-    terms = {
-        "grantee": "operator", "purpose": "test", "allowed_contexts": ["animate"],
-        "expires": NOW + timedelta(hours=1), "max_renders": 5, "max_seconds": 60.0, "now": NOW,
-    }  # fmt: skip
-    with open_store(tmp_path_factory.mktemp("home")) as store, FaceDetector() as detector:
-        cameo = enroll_fictional_from_file(
-            store, portrait=samples_dir() / "portrait.jpg", name="Actor", statement="Does not exist.", now=NOW
-        )
-        grant(store, cameo.id, **terms)
-        embedding = load_identity_encoder("auto").embed(portrait, find_face(portrait, detector, None))
-        request = gate.RenderRequest(
-            cameo_id=cameo.id, portrait_digest=pixel_digest(portrait), portrait_embedding=embedding,
-            grantee="operator", purpose="test", context="animate", duration_s=0.2, profile="xportrait2",
-        )  # fmt: skip
-        return gate.authorise(store, request, now=NOW)
+def permit(give_permit):
+    return give_permit("xportrait2")
 
 
 @pytest.fixture
@@ -171,3 +121,110 @@ def test_crops_made_while_reading_are_those_of_the_whole_clip(num_frames):
     crops += cropper.finish()
     wanted = [cut(frame, box) for frame, box in zip(frames, motion_boxes(boxes, (90, 120)), strict=True)]
     assert all(np.array_equal(a, b) for a, b in zip(crops, wanted, strict=True))
+
+
+def test_one_window_streamed_is_the_plain_clip_and_drafts_need_their_decoder(run, pipeline):
+    plain = run(sampling=SamplingOptions())
+    streamed = run(sampling=SamplingOptions(stream=True))
+    assert max(np.abs(a.crop.astype(int) - b.crop).max() for a, b in zip(plain, streamed, strict=True)) <= 1
+    drafts = replace(TINY, sampling=SamplingOptions(decoder="tiny"))
+    with pytest.raises(WeightsMissing, match="preview_vae"):
+        run(drafts)
+    torch.manual_seed(0)
+    narrow = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
+    pipeline.preview_vae = AutoencoderTiny(**narrow).eval()
+    try:
+        frames = run(drafts)
+    finally:
+        pipeline.preview_vae = None
+    assert len(frames) == len(plain)
+    assert frames[0].crop.shape == plain[0].crop.shape
+
+
+def test_short_windows_give_out_every_frame_in_order(run, motion):
+    options = SamplingOptions(stream=True, plan=WindowPlan(size=3, overlap=1))
+    frames = run(sampling=options)
+    assert [frame.index for frame in frames] == list(range(len(motion)))
+
+
+def test_head_placement_reaches_the_networks(run, pipeline, motion):
+    path = np.linspace(0, 5000, len(motion), dtype=np.float32)[:, None]
+    changes = []
+    for sign in (-1, 1):
+        moved = replace(motion, anchor=motion.anchor + sign * path)
+        still, told = (pipeline._tokens(moved, SamplingOptions(head_placement=flag)) for flag in (False, True))
+        assert torch.equal(still, torch.from_numpy(motion.latent))
+        changes.append((told - still).abs().amax(dim=(1, 2)))
+    assert max(change[0] for change in changes) < 1e-6
+    # The tiny network's few units may all be silent in one of the directions.
+    assert max(change[-1] for change in changes) > 1e-3
+
+
+def test_it_stops_within_a_call_of_a_network(run):
+    asked = []
+
+    def stop():
+        asked.append(1)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run(before_chunk=stop)
+    assert len(asked) == 1
+
+
+def test_networks_that_wait_elsewhere_give_the_same_frames(run, pipeline):
+    pytest.importorskip("accelerate")
+    plain = run()
+    pipeline.enable_model_cpu_offload(device="cpu")
+    try:
+        offloaded = run()
+        forecast = pipeline.forecast(24)
+    finally:
+        pipeline.remove_all_hooks()
+    assert all(np.array_equal(a.crop, b.crop) for a, b in zip(plain, offloaded, strict=True))
+    assert forecast.weights < pipeline.forecast(24).weights
+
+
+def test_memory_is_forecast_and_refused_before_the_start(pipeline):
+    short = pipeline.forecast(24, size_px=512)
+    long = pipeline.forecast(240, size_px=512)
+    streamed = pipeline.forecast(240, size_px=512, sampling=SamplingOptions(stream=True))
+    assert short.total < long.total
+    assert streamed.total <= short.total * 1.01
+    assert pipeline.forecast(24, size_px=768).total > 2 * short.total
+    with pytest.raises(NotEnoughMemory, match="GiB"):
+        require_memory(short, (2**20, 2**20))
+    require_memory(short, (2**40, 2**40))
+    require_memory(short, None)
+
+
+def test_channels_last_changes_rounding_only_and_graphs_need_compiling(run, pipeline):
+    plain = run()
+    tune(pipeline)
+    assert np.abs(run()[0].crop.astype(int) - plain[0].crop).max() <= 2
+    with pytest.raises(ValueError, match="compiled"):
+        tune(pipeline, cuda_graphs=True)
+
+
+@torch.inference_mode()
+def test_a_sliced_decoder_gives_the_same_frames(pipeline):
+    latents = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = pipeline.vae.decode(latents, num_frames=5).sample
+    names = list(pipeline.vae.state_dict())
+    slice_decoder(pipeline.vae, frames=2)
+    torch.testing.assert_close(pipeline.vae.decode(latents, num_frames=5).sample, whole, rtol=1e-4, atol=1e-4)
+    assert list(pipeline.vae.state_dict()) == names
+
+
+@pytest.mark.parametrize(("choice", "half"), [("left", 0), ("right", 1)])
+def test_a_wide_driver_with_two_faces_follows_the_chosen_one(pipeline, portrait, choice, half):
+    height = portrait.shape[0]
+    wide = np.full((height, height * 16 // 9, 3), 128, np.uint8)
+    small = portrait[::2, ::2][: height, : wide.shape[1] // 2]
+    wide[: small.shape[0], : small.shape[1]] = small
+    wide[: small.shape[0], wide.shape[1] - small.shape[1] :] = small
+    frames = [Frame(image=wide, index=k, time_s=k / 25) for k in range(2)]
+    motion = pipeline.extract_motion(iter(frames), Fraction(25), face=choice)
+    middle = wide.shape[1] / 2
+    assert ((motion.anchor[:, 0] > middle) == bool(half)).all()
+    assert (motion.status == 0).all()

@@ -1,0 +1,48 @@
+"""Settings of a loaded `xportrait2` pipeline that change its speed and memory, not what it computes."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.resnet import ResnetBlock2D
+
+from portrait_anim.models.xportrait2.transformers import ImageTransformer, MotionTransformer, TemporalTransformer
+from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
+from portrait_anim.pipelines.xportrait2_memory import slice_decoder
+
+_COMPILED = (ResnetBlock2D, ImageTransformer, MotionTransformer, TemporalTransformer)
+
+
+def tune(
+    pipeline: XPortrait2Pipeline,
+    *,
+    channels_last: bool = True,
+    compiled: bool = False,
+    cuda_graphs: bool = False,
+    slice_frames: int | None = None,
+) -> None:
+    """Prepare a loaded pipeline for many renders.
+
+    Args:
+        pipeline: Changed in place.
+        channels_last: Lay convolution weights out as tensor cores want them.
+        compiled: Compile the blocks of the denoising UNet one by one (`torch.compile`); the first call takes minutes,
+            a C++ compiler or a GPU with Triton is needed. Renders then stop between calls of the network only.
+        cuda_graphs: Record the compiled blocks as CUDA graphs; only with `compiled`.
+        slice_frames: Decode this many frames at a time where that changes nothing, see `slice_decoder`.
+
+    Raises:
+        ValueError: If CUDA graphs are asked for without compiling.
+    """
+    if cuda_graphs and not compiled:
+        raise ValueError("expected compiled=True with cuda_graphs=True, as graphs are recorded from compiled blocks")
+    if channels_last:
+        for network in (pipeline.reference_unet, pipeline.denoising_unet, pipeline.vae):
+            network.to(memory_format=torch.channels_last)
+    if slice_frames is not None:
+        slice_decoder(pipeline.vae, slice_frames)
+        pipeline.decoder_is_sliced = True
+    if compiled:
+        for module in pipeline.denoising_unet.modules():
+            if isinstance(module, _COMPILED):
+                module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)
+        pipeline.is_compiled = True
