@@ -21,7 +21,8 @@ from portrait_anim.consent import renders
 from portrait_anim.consent.inbox import add_thumbnail
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
-from portrait_anim.errors import Cancelled, NoFaceFound, PortraitAnimError, SourceRefused
+from portrait_anim.consent.withdrawal import destroy_withdrawn, is_withdrawn
+from portrait_anim.errors import Cancelled, ConsentDenied, NoFaceFound, PortraitAnimError, SourceRefused
 from portrait_anim.face.crop import crop, portrait_transform
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
@@ -296,6 +297,7 @@ class _Session:
         if job.sheet:
             renders.remember_output(self.store, permit.id, job.sheet, files[1].sha256)
             os.replace(files[1].path, job.sheet)
+        self._destroy_if_withdrawn(permit)
         self._tell("done", 1, 1)
         return RenderResult(
             path=job.output, sha256=film.sha256, cameo_id=permit.cameo_id, grant_id=permit.grant_id,
@@ -303,6 +305,16 @@ class _Session:
             lost_frames=int((motion.status == 2).sum()), fps=motion.fps, seed=self.options.seed,
             verification=film.report, sheet=job.sheet,
         )  # fmt: skip
+
+    def _destroy_if_withdrawn(self, permit: RenderPermit) -> None:
+        """The owner may have taken the render back between its record and its appearance."""
+        if is_withdrawn(self.store, permit.id):
+            destroy_withdrawn(self.store, self._clock(), permit_id=permit.id)
+            raise ConsentDenied(
+                f"expected render {permit.id} to stand, got withdrawn: the owner took it back; its files are destroyed",
+                reason="revoked",
+                grant_id=permit.grant_id,
+            )
 
     def _abort(self, permit: RenderPermit, error: BaseException, rendered_s: float) -> None:
         """Close the permit's record; the error that stopped the render is the one that the caller sees."""

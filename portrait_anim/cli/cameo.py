@@ -182,6 +182,7 @@ def delete(
     from portrait_anim.consent.registry import delete_cameo
     from portrait_anim.consent.store import open_store
     from portrait_anim.consent.withdrawal import withdraw_all
+    from portrait_anim.provenance.index import RenderIndex
 
     if not yes:
         typer.confirm(f"Erase {cameo_id} for good?", abort=True, err=True)
@@ -189,6 +190,7 @@ def delete(
         if withdraw_renders:
             withdraw_all(store, cameo_id, now_utc())
         erased = delete_cameo(store, cameo_id, now=now_utc())
+        RenderIndex(store.home).forget(cameo_id)
     emit(shown(erased), as_json=as_json)
     say(f"Deleted {erased.id}; its grants have ended.", style="bold")
 

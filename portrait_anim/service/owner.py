@@ -17,6 +17,7 @@ from portrait_anim.consent.export import export_cameo
 from portrait_anim.consent.records import Grant
 from portrait_anim.consent.registry import delete_cameo
 from portrait_anim.consent.usage import charged
+from portrait_anim.provenance.index import RenderIndex
 from portrait_anim.service.access import (
     CameoId,
     GrantId,
@@ -66,6 +67,7 @@ def erase_cameo(
     owned_cameo(service, account, cameo_id)
     taken = withdrawal.withdraw_all(service.store, cameo_id, service.now()) if withdraw_renders else []
     gone = delete_cameo(service.store, cameo_id, now=service.now())
+    RenderIndex(service.store.home).forget(cameo_id)
     assert gone.deleted_at is not None
     return Deleted(id=gone.id, deleted_at=gone.deleted_at, withdrawn=len(taken))
 
