@@ -62,9 +62,9 @@ def run(target, *arguments, count: int):
     workers = [context.Process(target=target, args=(*arguments, results)) for _ in range(count)]
     for worker in workers:
         worker.start()
-    found = [results.get(timeout=50) for _ in workers]
+    found = [results.get(timeout=300) for _ in workers]
     for worker in workers:
-        worker.join(timeout=20)
+        worker.join(timeout=120)
         assert worker.exitcode == 0
         worker.close()
     results.close()
