@@ -79,7 +79,7 @@ def animate(
     guidance: Guidance = None,
     guided: Guided = None,
     cache_every: CacheEvery = None,
-    head_placement: HeadPlacement = None,
+    head_placement: HeadPlacement = False,
     decoder: DecoderName = None,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +88,7 @@ def animate(
         motion=motion, expression_gain=expression_gain, pose_gain=pose_gain, regions=regions, size_px=size,
         num_steps=steps, seed=seed, crop_only=crop_only, face=face, driving_face=driving_face, smoothing=smoothing,
         profile=profile, preset=preset, solver=solver, guidance=guidance, guided=guided, cache_every=cache_every,
-        head_placement=head_placement, decoder=decoder,
+        head_placement=head_placement or None, decoder=decoder,
     )  # fmt: skip
     from portrait_anim import studio
 

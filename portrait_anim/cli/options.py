@@ -211,7 +211,7 @@ CacheEvery = Annotated[
                  show_default="the preset's", rich_help_panel=_XPORTRAIT2),
 ]  # fmt: skip
 HeadPlacement = Annotated[
-    bool | None,
+    bool,
     typer.Option("--head-placement", help="Let the head move and grow as the driver's does in its picture.",
                  show_default=False, rich_help_panel=_XPORTRAIT2),
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from portrait_anim.pipelines.xportrait2_inputs import decode_frames
 from portrait_anim.pipelines.xportrait2_options import PRESETS, SamplingOptions
 from portrait_anim.pipelines.xportrait2_sampling import denoise, draw_noise, draw_offsets
 from portrait_anim.pipelines.xportrait2_streaming import NoiseStream, denoise_stream
+from portrait_anim.pipelines.xportrait2_tuning import use_channels_last
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,7 +215,7 @@ def report(
     names = ("motion_encoder", "reference_unet", "denoising_unet", "vae")
     networks: dict[str, Any] = {name: modules[name].build(setting.device).to(setting.dtype) for name in names}
     for name in names[1:]:
-        networks[name].to(memory_format=torch.channels_last)
+        use_channels_last(networks[name])
     bench = RenderBench(
         setting, networks, DDIMScheduler(**DDIM_CONFIG), crop_px=networks["motion_encoder"].config.sample_size
     )

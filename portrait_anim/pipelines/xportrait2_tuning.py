@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
 
 from portrait_anim.models.xportrait2.transformers import ImageTransformer, MotionTransformer, TemporalTransformer
 from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
@@ -37,7 +38,7 @@ def tune(
         raise ValueError("expected compiled=True with cuda_graphs=True, as graphs are recorded from compiled blocks")
     if channels_last:
         for network in (pipeline.reference_unet, pipeline.denoising_unet, pipeline.vae):
-            network.to(memory_format=torch.channels_last)
+            use_channels_last(network)
     if slice_frames is not None:
         slice_decoder(pipeline.vae, slice_frames)
         pipeline.decoder_is_sliced = True
@@ -46,3 +47,10 @@ def tune(
             if isinstance(module, _COMPILED):
                 module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)
         pipeline.is_compiled = True
+
+
+def use_channels_last(network: nn.Module) -> None:
+    """Lay out the weights of a network's 2-D convolutions with channels last; those over time stay as they are."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
