@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-SAME_PERSON: Final[Mapping[str, float]] = MappingProxyType({"dlib": 0.45, "arcface": 0.60})
+SAME_PERSON: Final[Mapping[str, float]] = MappingProxyType({"dlib": 0.44, "arcface": 0.60})
 """Largest distance by face model: Euclidean for dlib, 1 - cosine for arcface.
 
 dlib: chosen at a share of false accepts of at most 0.1 % among 299,151 pairs of portraits of different synthetic adults

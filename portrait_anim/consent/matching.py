@@ -25,8 +25,8 @@ class MatchPolicy:
 
     dlib: float = SAME_PERSON["dlib"]
     arcface: float = SAME_PERSON["arcface"]
-    frame_slack: float = 1.15
-    turned_slack: float = 1.35
+    frame_slack: float = 1.28
+    turned_slack: float = 1.50
 
     def __post_init__(self) -> None:
         for name in ("dlib", "arcface", "frame_slack", "turned_slack"):

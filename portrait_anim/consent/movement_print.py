@@ -49,8 +49,8 @@ def movement_print(signals: FaceSignals) -> bytes:
     channels = (channels - np.median(channels, axis=0)) / _SCALES
     grid = np.arange(signals.time_s[0], signals.time_s[-1], 1.0 / _RATE_HZ)[:_MOST_SAMPLES]
     sampled = np.stack([np.interp(grid, signals.time_s, channel) for channel in channels.T], axis=1)
-    packed = np.round(sampled.clip(-_LARGEST, _LARGEST) / _STEP / 2).astype("<i2")
-    return _HEADER.pack(_MAGIC, len(packed)) + packed.tobytes()
+    packed: bytes = np.round(sampled.clip(-_LARGEST, _LARGEST) / _STEP / 2).astype("<i2").tobytes()
+    return _HEADER.pack(_MAGIC, len(sampled)) + packed
 
 
 def likeness(first: bytes, second: bytes) -> float:

@@ -17,7 +17,7 @@ FIGURES: Final = {
     "identity_worst": "identity distance (dlib), worst",
     "arcface_mean": "identity distance (ArcFace), mean",
     "arcface_worst": "identity distance (ArcFace), worst",
-    "beyond_gate": "frames beyond the gate's identity threshold (0.45)",
+    "beyond_gate": "frames beyond the gate's identity threshold (0.44)",
     "other_person": "frames that look like another person (0.60)",
     "no_face": "frames without a detectable face",
     "failures": "failed frames: no face, or beyond the gate's threshold",

