@@ -1,6 +1,7 @@
 """Who someone is: embeddings of two interchangeable networks, and when two of them mean the same person.
 
-Thresholds are in `portrait_anim.likeness` (dlib 0.44). dlib: measured on 774 synthetic portraits of adults (299,151 pairs of different people) and on 485
+Thresholds are in `portrait_anim.likeness` (dlib 0.44). dlib, measured
+on 774 synthetic portraits of adults (299,151 pairs of different people) and on 485
 frames of 7 real clips full of grimaces (same person, same recording), aligned with our own landmarks:
 
 =========  ==========================  =================================  ==================================
