@@ -437,7 +437,7 @@ def test_a_recording_from_before_the_challenge_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factor", [0.2, 0.4, 2.5, 5.0])
+@pytest.mark.parametrize("factor", [0.2, 2.5, 5.0])
 def test_stretched_time_is_refused(factor: float, attack: Callable[..., list[str]], honest: Measured) -> None:
     frames = [replace(frame, time_s=frame.time_s * factor) for frame in honest.observations]
     attack("stretched time", replace(honest, observations=frames))
