@@ -11,7 +11,7 @@ from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 
 
 def test_whole_renders_are_compared(tiny_modules):
-    setting = RenderSetting(size_px=64, frames=3, steps=2, device="cpu", dtype=torch.float32)
+    setting = RenderSetting(size_px=128, frames=2, steps=2, device="cpu", dtype=torch.float32)
     result = report(setting, tiny_modules, matrix_side=64)
     json.dumps(result)
     lines = {line["name"]: line for line in result["renders"]}
