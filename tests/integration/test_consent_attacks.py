@@ -519,7 +519,7 @@ def test_faces_exchanged_in_the_measurements_are_refused(attack: Callable[..., l
     for place in sampled:
         frames = list(honest.observations)
         frames[place] = replace(frames[place], embedding=other)
-        assert attack("swapped person, one sample", replace(honest, observations=frames)) == ["identity"]
+        assert "identity" in attack("swapped person, one sample", replace(honest, observations=frames))
 
 
 @pytest.mark.slow
@@ -532,4 +532,4 @@ def test_a_silent_video_does_not_answer_a_required_code(
         evidence = replace(honest.evidence, has_sound=True, heard=f"{random.randrange(10**6):06d}")
         challenge = ask(store, code_policy="required")
         if not code_was_said(challenge.code, evidence.heard or ""):
-            assert attack("another code", replace(honest, evidence=evidence), challenge=challenge) == ["code"]
+            assert "code" in attack("another code", replace(honest, evidence=evidence), challenge=challenge)
