@@ -21,6 +21,7 @@ import torch
 
 from portrait_anim.models.lite.expressions import (
     EXPRESSIONS,
+    NUM_COEFFICIENTS,
     TOKEN_GROUPS,
     ExpressionHeads,
     group_indices,
@@ -31,6 +32,7 @@ from portrait_anim.training.export import replace_tensors
 from portrait_anim.training.networks import LiteNetworks, load_pipeline_weights
 from portrait_anim.training.shards import ShardDataset
 from portrait_anim.training.step import Batch, read_change, read_pose_labels
+from portrait_anim.types import Region
 
 LEAST_CORRELATION = 0.4  # below, the answer is mostly noise, and noise is not worth enlarging
 LARGEST_GAIN = 1.8
@@ -55,11 +57,16 @@ def gains(predicted: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return torch.where((correlation > LEAST_CORRELATION) & (true_spread > 0.05), gain, torch.ones_like(gain))
 
 
+def coefficients_of(region: Region) -> list[int]:
+    """Positions of the coefficients that a region's head says."""
+    return group_indices(region) if region != "gaze" else [len(EXPRESSIONS), len(EXPRESSIONS) + 1]
+
+
 def enlarge_heads(heads: ExpressionHeads, gain: torch.Tensor) -> None:
     """Multiply what the heads say by `gain` `(55,)`, in place."""
     with torch.no_grad():
         for region in TOKEN_GROUPS:
-            columns = group_indices(region) if region != "gaze" else [len(EXPRESSIONS), len(EXPRESSIONS) + 1]
+            columns = coefficients_of(region)
             for parameter in heads.expression[region].parameters():  # weight (n, d) and bias (n,)
                 parameter.mul_(gain[columns].view(-1, *[1] * (parameter.ndim - 1)))
 
@@ -166,6 +173,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with shards of trained and held-out people")
     parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
+    parser.add_argument("--regions", nargs="+", choices=tuple(TOKEN_GROUPS), default=tuple(TOKEN_GROUPS),
+                        help="whose coefficients are enlarged (default: all)")  # fmt: skip
     parser.add_argument("--keep-pose", action="store_true", help="do not refit the pose; with --kind crops, enlarge it")
     parser.add_argument("--kind", choices=("samples", "crops"), default="samples", help="what the shards hold")
     arguments = parser.parse_args(argv)
@@ -178,7 +187,8 @@ def main(argv: list[str] | None = None) -> int:
     rows = range(0, min(len(held_out), _GAIN_SAMPLES), _BATCH)
     batches = [held_out.batch(np.arange(r, min(r + _BATCH, len(held_out)))) for r in rows]
     if arguments.keep_pose:
-        gain = measure(nets, batches)
+        chosen = [k for region in arguments.regions for k in coefficients_of(region)]
+        gain = torch.ones(NUM_COEFFICIENTS).index_copy(0, torch.tensor(chosen), measure(nets, batches)[chosen])
         enlarge_heads(nets.warp_field.heads, gain)
         if arguments.kind == "crops":
             enlarge_pose(nets, batches)
