@@ -28,7 +28,7 @@ METHOD: Final = (
     "ones the output's, each about its own mean. Frames in which the visible label lies over "
     "brows, eyes, nose or mouth do not count: it would be the label that moves.",
     "Identity: distance of at most 24 frames, evenly spread, to the portrait. Failures are counted among them and the "
-    "frames without a face; strictly so, because the gate's threshold (0.44) lies below the bar of the 90th percentile.",
+    "frames without a face; strictly so: the gate's threshold (0.44) lies below the bar of the 90th percentile.",
     "Steadiness: mean length of the landmarks' second difference in time, in eye distances, output over driver. "
     "Flicker: mean change per frame of background pixels above the chin and outside the hair.",
     "Sharpness: spread of the Laplacian of Gaussian (1 px) inside the face, output over portrait crop, after H.264. "

@@ -1,7 +1,7 @@
 """How much memory a render of the `xportrait2` profile needs, said before it starts.
 
 Weights, keys, latents are counted; what a network needs while it works is estimated from the few largest tensors that
-live at the same time (checked against counted tensors in the tests). Kernels that need scratch memory come on top.
+live at the same time, which was not compared with a measurement yet. Kernels that need scratch memory come on top.
 """
 
 from __future__ import annotations

@@ -53,4 +53,4 @@ def use_channels_last(network: nn.Module) -> None:
     """Lay out the weights of a network's 2-D convolutions with channels last; those over time stay as they are."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)

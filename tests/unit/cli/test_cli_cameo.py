@@ -55,7 +55,8 @@ def test_a_challenge_is_issued_with_its_steps(home: Path) -> None:
 
 
 def test_an_empty_name_is_a_usage_error(home: Path) -> None:
-    result = CliRunner().invoke(app, ["cameo", "challenge", "--name", " ", "--portrait", str(PORTRAIT), "--adult", "--home", str(home)])
+    asked = ["cameo", "challenge", "--name", " ", "--portrait", str(PORTRAIT), "--adult", "--home", str(home)]
+    result = CliRunner().invoke(app, asked)
     assert result.exit_code == 2
     assert "name" in result.stderr
 
