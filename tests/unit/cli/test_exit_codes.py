@@ -34,6 +34,7 @@ CASES = [
     (errors.StateDictMismatch("expected a"), 1),
     (errors.ExecutionError("expected a"), 1),
     (errors.ShotFailed("expected a", shot_id="s"), 1),
+    (errors.NotEnoughMemory("expected a", needed=2, available=1), 1),
     (errors.Cancelled("expected a"), 130),
     (errors.PortraitAnimError("expected a"), 1),
     (KeyboardInterrupt(), 130),
