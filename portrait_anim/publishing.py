@@ -18,8 +18,10 @@ from portrait_anim import __version__
 from portrait_anim.consent import permit as gate
 from portrait_anim.consent import schema
 from portrait_anim.consent.ledger import recorded, time_text
-from portrait_anim.consent.records import duration_ms
+from portrait_anim.consent.records import Cameo, duration_ms
+from portrait_anim.consent.registry import delete_cameo
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.consent.withdrawal import withdraw_all
 from portrait_anim.errors import SigningError
 from portrait_anim.provenance.claims import ManifestClaims, PermitProof, render_id
 from portrait_anim.provenance.fingerprint import INDEX_RATE_HZ, fingerprint, fingerprint_image
@@ -241,6 +243,30 @@ def remember(home: Path, *files: Published) -> None:
     index = RenderIndex(home)
     for file in files:
         index.add(file.entry)
+
+
+def erase_cameo(
+    store: ConsentStore, cameo_id: str, *, now: datetime, withdraw_renders: bool = False
+) -> tuple[Cameo, int]:
+    """Erase a cameo everywhere: in the consent store, and its files in the index.
+
+    Args:
+        store: The open consent store.
+        cameo_id: The cameo.
+        now: Current time, timezone-aware.
+        withdraw_renders: Whether every video made so far is withdrawn first.
+
+    Returns:
+        What is left of the cameo, and how many renders were withdrawn.
+
+    Raises:
+        ConsentDenied: If there is no such cameo.
+        ProvenanceError: If the index cannot be written.
+    """
+    taken = withdraw_all(store, cameo_id, now) if withdraw_renders else []
+    erased = delete_cameo(store, cameo_id, now=now)
+    RenderIndex(store.home).forget(cameo_id)
+    return erased, len(taken)
 
 
 def check_sources(store: ConsentStore, paths: Sequence[Path], cameo_id: str) -> None:

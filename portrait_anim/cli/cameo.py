@@ -179,18 +179,13 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Erase a cameo and end all its grants; the ledger keeps that it existed."""
-    from portrait_anim.consent.registry import delete_cameo
     from portrait_anim.consent.store import open_store
-    from portrait_anim.consent.withdrawal import withdraw_all
-    from portrait_anim.provenance.index import RenderIndex
+    from portrait_anim.publishing import erase_cameo
 
     if not yes:
         typer.confirm(f"Erase {cameo_id} for good?", abort=True, err=True)
     with open_store(home) as store:
-        if withdraw_renders:
-            withdraw_all(store, cameo_id, now_utc())
-        erased = delete_cameo(store, cameo_id, now=now_utc())
-        RenderIndex(store.home).forget(cameo_id)
+        erased, _ = erase_cameo(store, cameo_id, now=now_utc(), withdraw_renders=withdraw_renders)
     emit(shown(erased), as_json=as_json)
     say(f"Deleted {erased.id}; its grants have ended.", style="bold")
 

@@ -10,14 +10,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 from starlette.background import BackgroundTask
 
+from portrait_anim import publishing
 from portrait_anim.consent import grants as giving
 from portrait_anim.consent import inbox, notify, withdrawal
 from portrait_anim.consent.accounts import cameos_of
 from portrait_anim.consent.export import export_cameo
 from portrait_anim.consent.records import Grant
-from portrait_anim.consent.registry import delete_cameo
 from portrait_anim.consent.usage import charged
-from portrait_anim.provenance.index import RenderIndex
 from portrait_anim.service.access import (
     CameoId,
     GrantId,
@@ -65,11 +64,9 @@ def erase_cameo(
 ) -> Deleted:
     """Erase a cameo for good; its grants end, running renders stop."""
     owned_cameo(service, account, cameo_id)
-    taken = withdrawal.withdraw_all(service.store, cameo_id, service.now()) if withdraw_renders else []
-    gone = delete_cameo(service.store, cameo_id, now=service.now())
-    RenderIndex(service.store.home).forget(cameo_id)
+    gone, taken = publishing.erase_cameo(service.store, cameo_id, now=service.now(), withdraw_renders=withdraw_renders)
     assert gone.deleted_at is not None
-    return Deleted(id=gone.id, deleted_at=gone.deleted_at, withdrawn=len(taken))
+    return Deleted(id=gone.id, deleted_at=gone.deleted_at, withdrawn=taken)
 
 
 @router.get("/cameos/{cameo_id}/export", response_class=FileResponse)
