@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 import typer
 
+from portrait_anim.consent.records import CodePolicy
 from portrait_anim.errors import InputError
 from portrait_anim.weights import samples_dir
 from portrait_anim_demo import cards, render_cards, wiring
@@ -46,7 +47,7 @@ def build(handlers: Handlers) -> Any:
         with gr.Row(equal_height=True):
             portrait = cards.portrait_card()
             clip = cards.clip_card()
-        cameo = cards.cameo_card()
+        cameo = cards.cameo_card(sound=handlers.code_policy != "off")
         options = render_cards.option_card()
         result = render_cards.result_card()
         wiring.connect(page, handlers, portrait, clip, cameo, options, result)
@@ -54,7 +55,13 @@ def build(handlers: Handlers) -> Any:
 
 
 def launch(
-    home: Path | str, host: str = "127.0.0.1", port: int = 7860, *, open_browser: bool = False
+    home: Path | str,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    open_browser: bool = False,
+    code_policy: CodePolicy = "optional",
+    dot: bool = True,
 ) -> None:
     """Open the page and serve it until Ctrl-C.
 
@@ -65,6 +72,8 @@ def launch(
         host: Address to listen on; the default is this machine only.
         port: Port to listen on; 0 takes a free one.
         open_browser: Whether to open the page in the browser.
+        code_policy: Whether six spoken digits must be heard in challenge videos.
+        dot: Whether challenges ask to follow a dot.
 
     Raises:
         InputError: If the port is taken.
@@ -72,7 +81,7 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="portrait-anim-demo-", ignore_cleanup_errors=True) as uploads:
         # Gradio takes these only from the environment, and reads them while the page is built.
         os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-        handlers = Handlers(Path(home))
+        handlers = Handlers(Path(home), code_policy=code_policy, dot=dot)
         page = build(handlers).queue(default_concurrency_limit=1, max_size=32, api_open=False)
         try:
             _, url, _ = page.launch(

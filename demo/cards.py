@@ -70,8 +70,12 @@ def _found(name: str, source: Any, sample: Any, hint: str) -> InputWidgets:
     return InputWidgets(source=source, sample=sample, view=view, message=message, face=face, usable=gr.State(False))
 
 
-def cameo_card() -> CameoWidgets:
-    """Step 3: whose likeness it is, and what its owner allows."""
+def cameo_card(*, sound: bool) -> CameoWidgets:
+    """Step 3: whose likeness it is, and what its owner allows.
+
+    Args:
+        sound: Whether challenge videos are recorded with sound, in which spoken digits are heard.
+    """
     with gr.Column(elem_classes="card"):
         heading(3, "Whose face, and with which permission")
         with gr.Tabs(selected="enrolled") as tabs:
@@ -79,7 +83,7 @@ def cameo_card() -> CameoWidgets:
                 cameo = gr.Dropdown(label="Cameo", choices=[], value=None, elem_id="cameo")
                 about = gr.HTML(elem_id="cameo-about")
             fictional = _fictional_tab()
-            real = _real_tab()
+            real = _real_tab(sound=sound)
         permission = _permission_part()
     return CameoWidgets(tabs=tabs, cameo=cameo, about=about, **fictional, **real, **permission)
 
@@ -102,7 +106,7 @@ def _fictional_tab() -> dict[str, Any]:
     return {"fictional_name": name, "statement": statement, "enrol_fictional": enrol}
 
 
-def _real_tab() -> dict[str, Any]:
+def _real_tab(*, sound: bool) -> dict[str, Any]:
     with gr.Tab("Add real", id="real"):
         gr.HTML(
             "<p>The person shown in step 1 proves to be here: a random sequence of movements, recorded now, by the "
@@ -118,11 +122,11 @@ def _real_tab() -> dict[str, Any]:
             video = gr.Video(
                 label="Challenge video",
                 sources=["webcam", "upload"],
-                include_audio=False,
+                include_audio=sound,
                 buttons=[],
                 elem_id="challenge-video",
             )
-            # Nobody's voice is asked for. Gradio would also re-encode what was uploaded, for which it needs ffmpeg.
+            # The file as it came: Gradio would encode it anew, for which it needs ffmpeg.
             video.preprocess = _uploaded_path
             verify = gr.Button("Verify and enrol", variant="primary", elem_id="verify-challenge")
         results = gr.HTML(elem_id="challenge-results")

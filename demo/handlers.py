@@ -14,7 +14,7 @@ from random import Random
 
 from portrait_anim.consent.grants import grant, list_grants, revoke
 from portrait_anim.consent.ledger import usage
-from portrait_anim.consent.records import Cameo, Challenge, Grant, Usage
+from portrait_anim.consent.records import Cameo, Challenge, CodePolicy, Grant, Usage
 from portrait_anim.consent.registry import get_cameo, list_cameos
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.enrolment import enroll_fictional_from_file, enroll_from_files, issue_challenge_for
@@ -31,12 +31,20 @@ class Handlers:
         home: Folder of consent store and keys; results go into its `renders` folder.
         clock: Current time, timezone-aware; tests inject it.
         random: Source of the challenges; the operating system's when `None`.
+        code_policy: Whether six spoken digits must be heard in challenge videos.
+        dot: Whether challenges ask to follow a dot.
     """
 
     def __init__(
-        self, home: Path, *, clock: Callable[[], datetime] = utc_now, random: Random | None = None
+        self,
+        home: Path,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        random: Random | None = None,
+        code_policy: CodePolicy = "optional",
+        dot: bool = True,
     ) -> None:
-        self.home = home
+        self.home, self.code_policy, self.dot = home, code_policy, dot
         self.renders = Renders(home, clock=clock)
         self._clock, self._random = clock, random
         self._closing = threading.Event()
@@ -109,7 +117,8 @@ class Handlers:
                 adult_declared=adult,
                 now=self._clock(),
                 random=self._random,
-                code_policy="off",  # the page records no sound
+                code_policy=self.code_policy,
+                dot=self.dot,
             )
 
     def enrol_real(

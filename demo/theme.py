@@ -1,4 +1,4 @@
-"""How the page looks: colours, system fonts, and the few lines of script that run the countdown.
+"""How the page looks: colours, system fonts, and the script that counts down and leads through a challenge.
 
 Everything is inside the page; nothing is fetched from elsewhere.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+
+from portrait_anim import challenge_page
 
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
 MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
@@ -94,6 +96,14 @@ table.grants tr.on b { color: #059669; }
 .progress .busy { opacity: .5; animation: busy 1.4s ease-in-out infinite alternate; }
 @keyframes busy { from { opacity: .2; } to { opacity: .7; } }
 @media (prefers-reduced-motion: reduce) { .progress .busy { animation: none; } }
+.challenge button.lead { padding: 8px 14px; border-radius: 8px; font-weight: 600; color: white;
+  background: var(--primary-700); }
+.challenge button.lead:disabled { opacity: .5; }
+.challenge .digits { font-size: 1.6em; letter-spacing: .3em; font-variant-numeric: tabular-nums; }
+.challenge li[aria-current="step"] { font-weight: 700; }
+#leading { position: fixed; top: 12px; left: 50%; transform: translateX(-50%); z-index: 1500; margin: 0;
+  padding: 12px 22px; border-radius: 12px; font-size: 22px; font-weight: 700; color: white; background: #16202b;
+  box-shadow: 0 4px 24px #0006; }
 .progress-line { display: flex; gap: 8px; margin: 6px 0 0; font-variant-numeric: tabular-nums; }
 .progress-line .dim { margin-left: auto; }
 button:focus-visible { outline: 3px solid var(--primary-400); outline-offset: 2px; }
@@ -107,8 +117,10 @@ button[aria-label="Trim video to selection"] { display: none; }
 }
 """
 
-SCRIPT = """
-() => {
+SCRIPT = (
+    "() => {\n"
+    + (challenge_page.HERE / "perform.js").read_text(encoding="utf-8")
+    + """
   const show = () => {
     for (const place of document.querySelectorAll('.countdown[data-deadline]')) {
       const left = Math.round(Number(place.dataset.deadline) - Date.now() / 1000);
@@ -119,5 +131,26 @@ SCRIPT = """
     }
   };
   setInterval(show, 500);
+
+  const lead = async (button) => {
+    const card = button.closest('.challenge'), banner = document.createElement('p');
+    banner.id = 'leading';
+    banner.setAttribute('role', 'status');
+    banner.setAttribute('aria-live', 'assertive');
+    document.body.append(banner);
+    button.disabled = true;
+    await perform({
+      steps: card.querySelectorAll('li'), say: banner, path: JSON.parse(card.dataset.dot), code: card.dataset.code,
+    });
+    banner.textContent = 'Done. Stop the recording now.';
+    button.disabled = false;
+    await pause(4);
+    banner.remove();
+  };
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest('button.lead');
+    if (button) lead(button);
+  });
 }
 """
+)

@@ -9,18 +9,13 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from portrait_anim.consent.liveness import INSTRUCTIONS
-from portrait_anim.consent.records import Cameo, Challenge, ChallengeAction, Grant, Usage
+from portrait_anim.challenge_page import dot_corners, step_text
+from portrait_anim.consent.records import Cameo, Challenge, Grant, Usage
 
 if TYPE_CHECKING:
     from portrait_anim.studio import RenderResult
 
 Tone = Literal["info", "good", "bad", "wait"]
-
-
-def action_text(action: ChallengeAction) -> str:
-    """What the person in front of the camera has to do, as a sentence."""
-    return INSTRUCTIONS[action].capitalize()
 
 
 def note(message: str, tone: Tone = "info") -> str:
@@ -32,12 +27,18 @@ def note(message: str, tone: Tone = "info") -> str:
 
 
 def challenge_text(challenge: Challenge) -> str:
-    """The steps of a challenge with a countdown, which the page's script keeps running."""
-    steps = "".join(f"<li>{escape(action_text(action))}</li>" for action in challenge.actions)
+    """The steps of a challenge, with what the page's script needs to lead through them and to count down."""
+    steps = "".join(f'<li data-action="{action}">{escape(step_text(action))}</li>' for action in challenge.actions)
+    digits = ""
+    if challenge.code:
+        asked = "Then say" if challenge.code_policy == "required" else "If you can, then say"
+        digits = f'<p>{asked} aloud in English, digit by digit: <b class="digits">{escape(challenge.code)}</b></p>'
     return (
-        '<div class="challenge"><p><b>Record one video in which you do this, in this order.</b> Look into the '
-        "camera first, take about two seconds for each step, and stay alone in the picture.</p>"
-        f"<ol>{steps}</ol>"
+        f'<div class="challenge" data-dot="{escape(dot_corners(challenge))}" data-code="{escape(challenge.code)}">'
+        "<p><b>Record one video in which you do this, in this order.</b> Look into the camera first, take about two "
+        f"seconds for each step, and stay alone in the picture.</p><ol>{steps}</ol>{digits}"
+        "<p>Start the recording below, then press this button: it says each step when it is due, and shows the dot.</p>"
+        '<p><button type="button" class="lead">Lead me through it</button></p>'
         f'<p>Time left: <b class="countdown" data-deadline="{challenge.expires.timestamp():.0f}">…</b> '
         f'<span class="dim">Challenge {escape(challenge.id)}; good for one attempt.</span></p></div>'
     )
@@ -52,7 +53,7 @@ def steps_text(challenge: Challenge, failures: Sequence[str] = ()) -> str:
     """
     by_step = {int(found[1]): text for text in failures if (found := re.match(r"step (\d+)\b", text))}
     rows = [
-        _check_row(number not in by_step, f"{number}. {action_text(action)}", by_step.get(number, ""))
+        _check_row(number not in by_step, f"{number}. {step_text(action)}", by_step.get(number, ""))
         for number, action in enumerate(challenge.actions, start=1)
     ]
     others = [text for text in failures if not re.match(r"step \d+\b", text)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,27 +32,46 @@ def challenge(
     code: Annotated[
         str, typer.Option(metavar="required|optional|off", help="Whether six digits have to be heard in the video.")
     ] = "optional",
+    dot: Annotated[
+        bool, typer.Option("--dot/--no-dot", help="Whether a moving dot on the page has to be followed.")
+    ] = True,
+    page: Annotated[
+        Path | None, typer.Option(help="Where the page goes that leads through it.", show_default="in the home folder")
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
     face: Face = None,
     as_json: Json = False,
 ) -> None:
-    """Issue a fresh sequence of movements to perform before a camera, good for this photo, once, for ten minutes."""
-    from portrait_anim.consent.movements import INSTRUCTIONS
+    """Issue a fresh sequence of movements to perform before a camera, good for this photo, once, for ten minutes.
+
+    A page is written that leads through it, shows the dot and can record with the camera of this machine.
+    """
+    from portrait_anim.challenge_page import step_text, sweep_pages, write_page
     from portrait_anim.consent.store import open_store
     from portrait_anim.enrolment import issue_challenge_for
 
     with usage_errors(), open_store(home) as store:
         issued = issue_challenge_for(
-            store, portrait=portrait, name=name, adult_declared=adult, now=now_utc(), face=face,
+            store, portrait=portrait, name=name, adult_declared=adult, now=now_utc(), face=face, dot=dot,
             code_policy=code,  # type: ignore[arg-type]
         )  # fmt: skip
-    emit({**plain(issued), "name": issued.name}, as_json=as_json)
+    folder = home / "challenges"
+    sweep_pages(folder, now_utc())
+    answer = shlex.join(
+        ["portrait-anim", "cameo", "enroll", "--challenge", issued.id, "--portrait", str(portrait.resolve())]
+    )
+    written = write_page(issued, page or folder / f"{issued.id}.html", f"{answer} --video VIDEO")
+    emit({**plain(issued), "name": issued.name, "page": str(written)}, as_json=as_json)
     say(f"Challenge {issued.id}, to be answered before {issued.expires:%H:%M:%S} UTC", style="bold")
     say("Look into the camera, then do this in order, calmly, about two seconds each:")
     for number, action in enumerate(issued.actions, start=1):
-        say(f"  {number}. {INSTRUCTIONS[action]}, then look ahead again")
+        say(f"  {number}. {step_text(action)}, then look ahead again")
     if issued.code:
-        say(f"Then say aloud, one by one: {' '.join(issued.code)}")
-    say(f"Then: portrait-anim cameo enroll --challenge {issued.id} --portrait {portrait} --video VIDEO")
+        say(f"{'Then' if code == 'required' else 'If you can, then'} say aloud, one by one: {' '.join(issued.code)}")
+    say(f"This page leads you through it{', shows the dot' if dot else ''} and records: {written}", style="bold")
+    say(f"Then: {answer} --video VIDEO")
+    if open_page and not as_json:
+        webbrowser.open(written.resolve().as_uri())
 
 
 @app.command("enroll")

@@ -30,6 +30,9 @@ def serve_consent(
     code: Annotated[
         str, typer.Option(metavar="required|optional|off", help="Whether spoken digits have to be heard.")
     ] = "optional",
+    dot: Annotated[
+        str, typer.Option(metavar="required|optional|off", help="Whether a moving dot has to be followed.")
+    ] = "optional",
     max_video_mb: Annotated[int, typer.Option(min=1, max=4096, help="Largest challenge video.")] = 200,
 ) -> None:
     """Serve enrolment from phones, owners' pages and permit checks until stopped with Ctrl-C."""
@@ -48,7 +51,11 @@ def serve_consent(
             f"expected TLS for {host}: give --certificate and --key, or --proxy for a proxy that ends TLS"
         )
     with usage_errors(), open_store(home) as store:
-        settings = ServiceSettings(max_video_mb=max_video_mb, code_policy=code)  # type: ignore[arg-type]
+        settings = ServiceSettings(
+            max_video_mb=max_video_mb,
+            code_policy=code,  # type: ignore[arg-type]
+            dot=dot,  # type: ignore[arg-type]
+        )
         app = create_app(store, settings=settings, maintain_every_s=60.0)
         scheme = "http" if certificate is None else "https"
         say(f"Consent service on {scheme}://{host}:{port}; stop it with Ctrl-C", style="bold")

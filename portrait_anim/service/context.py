@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from fastapi import Depends, Request
 
@@ -17,6 +17,7 @@ from portrait_anim.consent.store import ConsentStore
 from portrait_anim.service.limits import RateLimiter
 
 MIB: Final = 1 << 20
+DotPolicy: TypeAlias = Literal["off", "optional", "required"]
 _JSON_BYTES: Final = 64 * 1024
 _FORM_BYTES: Final = MIB  # room for field names and boundaries around an uploaded file
 
@@ -35,6 +36,8 @@ class ServiceSettings:
         video_days: How long challenge videos are kept [days], for the page that says so.
         token_lifetime: How long new tokens hold.
         code_policy: Whether six spoken digits must be heard in challenge videos.
+        dot: Whether challenges ask to follow a dot: never, where the browser can show it while it records, or always,
+            which turns away browsers that cannot.
         num_actions: How many movements a challenge asks for, 5 to 9.
     """
 
@@ -47,6 +50,7 @@ class ServiceSettings:
     video_days: int = 30
     token_lifetime: timedelta = timedelta(days=365)
     code_policy: CodePolicy = "optional"
+    dot: DotPolicy = "optional"
     num_actions: int = 5
 
     def __post_init__(self) -> None:
@@ -54,6 +58,8 @@ class ServiceSettings:
             raise ValueError("expected upload limits of at least 1 MiB; give a larger one")
         if self.code_policy not in get_args(CodePolicy):
             raise ValueError(f"expected a code policy among {get_args(CodePolicy)}, got {self.code_policy!r}")
+        if self.dot not in get_args(DotPolicy):
+            raise ValueError(f"expected a policy of the dot among {get_args(DotPolicy)}, got {self.dot!r}")
         if not NUM_ACTIONS <= self.num_actions <= len(ACTIONS):
             raise ValueError(f"expected {NUM_ACTIONS} to {len(ACTIONS)} movements, got {self.num_actions}")
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import FormData, UploadFile
 
+from portrait_anim import challenge_page
 from portrait_anim.consent.challenges import LIFETIME
 from portrait_anim.consent.links import EnrolmentLink, open_link
 from portrait_anim.consent.records import Challenge
@@ -42,6 +43,10 @@ _PROBLEMS: Final[tuple[tuple[type[InputError], str], ...]] = (
     (MultipleFaces, "There are several faces in this {what}. Only yours should be in the picture."),
     (NoFaceFound, "No face was found in this {what}. Your whole face should be in the picture, in good light."),
     (MediaError, "This file cannot be read as a {what}. Take a new one, or choose another file."),
+)
+_NO_DOT: Final = (
+    "Here a dot has to be followed with the eyes, and this browser cannot show it while it records. Open the link in "
+    "another browser, with scripts and the camera allowed."
 )
 _REFUSALS: Final = {
     "no_challenge": "This video belongs to another link or to an older page. Please start again.",
@@ -114,8 +119,11 @@ async def start(request: Request, service: CurrentService, link: LinkToken, foun
         upload = form.get("portrait")
         if not isinstance(upload, UploadFile) or not upload.size:
             return _welcome(service, link, found, "Please choose a photo.", 422)
+        policy = service.settings.dot
+        dot = policy != "off" and _text(form, "dot") == "yes"
+        if policy == "required" and not dot:
+            return _welcome(service, link, found, _NO_DOT, 422)
         try:
-            dot = _text(form, "dot") == "yes"
             challenge = await _queue(request).run(partial(enrolling.begin, service, link, upload.file, dot=dot))
         except InputError as error:
             return _welcome(service, link, found, _plain(error, "photo"), 422)
@@ -158,10 +166,12 @@ def _welcome(
 
 
 def _challenge(service: Service, link: str, found: EnrolmentLink, challenge: Challenge) -> HTMLResponse:
+    steps = [{"action": action, "text": challenge_page.step_text(action)} for action in challenge.actions]
     return page(
-        "challenge.html", link=link, challenge_id=challenge.id, steps=enrolling.instructions(challenge),
+        "challenge.html", link=link, challenge_id=challenge.id, steps=steps,
         code=challenge.code, code_required=challenge.code_policy == "required",
-        dot_path=enrolling.dot_corners(challenge), has_dot=bool(challenge.dot_path),
+        dot_path=challenge_page.dot_corners(challenge), has_dot=bool(challenge.dot_path),
+        dot_required=service.settings.dot == "required",
         expires_iso=challenge.expires.isoformat(), expires_text=f"{challenge.expires:%H:%M}",
         max_video_mb=service.settings.max_video_mb,
         form_token=form_token(service.store, "answer", f"{found.digest} {challenge.id}", service.now()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,8 +15,6 @@ from typing import IO, Final
 from portrait_anim import enrolment
 from portrait_anim.consent import accounts, links
 from portrait_anim.consent.challenges import issue_challenge
-from portrait_anim.consent.dot import DotPath
-from portrait_anim.consent.movements import INSTRUCTIONS
 from portrait_anim.consent.records import Cameo, Challenge
 from portrait_anim.consent.rows import find_cameo, put_cameo
 from portrait_anim.errors import ConsentDenied
@@ -112,17 +109,6 @@ def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes
         kept.unlink(missing_ok=True)
     links.use_up(service.store, link_token)
     return _owned(service, cameo, now)
-
-
-def instructions(challenge: Challenge) -> list[dict[str, str]]:
-    """Return the steps of a challenge as the page shows them."""
-    words = {**INSTRUCTIONS, "follow_dot": "follow the moving dot with your eyes"}  # the page starts it
-    return [{"action": action, "text": words[action][:1].upper() + words[action][1:]} for action in challenge.actions]
-
-
-def dot_corners(challenge: Challenge) -> str:
-    """Return the way of the dot as JSON corners `[time_s, right, up]`, or an empty list when there is none."""
-    return json.dumps(DotPath.from_json(challenge.dot_path).keys() if challenge.dot_path else [])
 
 
 def sweep(service: Service, now: datetime) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from portrait_anim import challenge_page
 from portrait_anim.consent.withdrawal import signed_list
 from portrait_anim.service.context import CurrentService
 from portrait_anim.service.failures import not_found
@@ -15,7 +16,13 @@ from portrait_anim.service.wire import Health
 
 router = APIRouter(tags=["public"])
 
-_STATIC: Final = {"style.css": "text/css", "record.js": "text/javascript", "manage.js": "text/javascript"}
+_STATIC: Final = {
+    "style.css": (HERE / "static", "text/css"),
+    "record.js": (HERE / "static", "text/javascript"),
+    "manage.js": (HERE / "static", "text/javascript"),
+    "perform.css": (challenge_page.HERE, "text/css"),
+    "perform.js": (challenge_page.HERE, "text/javascript"),
+}
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -29,7 +36,8 @@ def static_file(name: str) -> Response:
     """Give a style sheet or script of the pages."""
     if name not in _STATIC:
         raise not_found()
-    return Response((HERE / "static" / name).read_bytes(), media_type=_STATIC[name])
+    folder, media_type = _STATIC[name]
+    return Response((folder / name).read_bytes(), media_type=media_type)
 
 
 @router.get("/health")

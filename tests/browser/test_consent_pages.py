@@ -141,7 +141,7 @@ def test_a_challenge_is_recorded_in_the_page_and_its_result_explained(page: sync
     assert fits(page)
     page.click("#open")
     page.click("#record")
-    page.wait_for_selector("#dot:visible")
+    page.wait_for_selector("#sky span")
     page.wait_for_selector("#wait:has-text('ready')")
     page.click("#send")
     page.wait_for_selector("h1:has-text('Not enrolled this time')")  # the fake camera shows no face

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import html
 import json
+import os
+import re
 import sqlite3
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from portrait_anim.cli import app
+from portrait_anim.consent.dot import DotPath
 from portrait_anim.consent.registry import enroll_fictional
 from portrait_anim.consent.store import open_store
 from portrait_anim.types import IdentityEmbedding
@@ -52,6 +56,34 @@ def test_a_challenge_is_issued_with_its_steps(home: Path) -> None:
     assert len(set(first["actions"])) == 5
     assert first["id"] != second["id"]
     assert datetime.fromisoformat(first["expires"]) > datetime.now(timezone.utc)
+
+
+@pytest.mark.parametrize(("words", "dot", "digits"), [((), True, 6), (("--no-dot", "--code", "off"), False, 0)])
+def test_the_page_of_a_challenge_shows_all_that_is_asked(
+    home: Path, tmp_path: Path, words: tuple[str, ...], dot: bool, digits: int
+) -> None:
+    page = tmp_path / "pages" / "page.html"
+    asked = ["cameo", "challenge", "--name", "Eve", "--portrait", PORTRAIT, "--adult", "--home", home, *words]
+    issued = run(*asked, "--page", page)
+    assert (("follow_dot" in issued["actions"]), len(issued["code"])) == (dot, digits)
+    shown = page.read_text(encoding="utf-8")
+    assert re.findall(r'<li data-action="(\w+)">', shown) == issued["actions"]
+    corners = json.loads(html.unescape(re.search(r'data-dot="([^"]*)"', shown)[1]))
+    assert [tuple(corner) for corner in corners] == (
+        list(DotPath.from_json(issued["dot_path"]).keys()) if dot else []
+    )
+    assert re.search(r'data-code="(\d*)"', shown)[1] == issued["code"]
+    assert "Eve" not in shown
+    assert issued["id"] in shown
+
+
+def test_pages_of_former_challenges_are_removed(home: Path) -> None:
+    asked = ["cameo", "challenge", "--name", "Eve", "--portrait", PORTRAIT, "--adult", "--home", home]
+    first = Path(run(*asked)["page"])
+    assert first.parent.parent == home
+    os.utime(first, (1, 1))
+    second = Path(run(*asked)["page"])
+    assert (first.exists(), second.exists()) == (False, True)
 
 
 def test_an_empty_name_is_a_usage_error(home: Path) -> None:

@@ -111,6 +111,15 @@ def test_every_challenge_is_another(handlers, portrait: str) -> None:
     assert (first.id, first.actions) != (second.id, second.actions)
 
 
+@pytest.mark.parametrize("dot", [True, False])
+@pytest.mark.parametrize("code_policy", ["off", "optional", "required"])
+def test_dot_and_digits_are_asked_for_by_policy(tmp_path: Path, dot: bool, code_policy: str, portrait: str) -> None:
+    handlers = handlers_module.Handlers(tmp_path / "home", code_policy=code_policy, dot=dot)
+    asked = handlers.challenge("Ada", portrait, adult=True)
+    assert ("follow_dot" in asked.actions, bool(asked.dot_path)) == (dot, dot)
+    assert (asked.code_policy, len(asked.code)) == (code_policy, 0 if code_policy == "off" else 6)
+
+
 def test_a_challenge_needs_name_portrait_and_age(handlers, portrait: str) -> None:
     with pytest.raises(InputError, match="name"):
         handlers.challenge("", portrait, adult=True)
@@ -140,7 +149,7 @@ class Scripted(random.Random):
 
 @pytest.mark.slow
 def test_the_person_who_answers_a_challenge_is_enrolled(tmp_path: Path, clock: Clock, portrait: str) -> None:
-    handlers = handlers_module.Handlers(tmp_path / "home", clock=clock, random=Scripted(1))
+    handlers = handlers_module.Handlers(tmp_path / "home", clock=clock, random=Scripted(1), dot=False)
     video, seen = str(samples_dir() / "challenge.mp4"), []
     cameo = handlers.enrol_real(handlers.challenge("Ada", portrait, adult=True), portrait, None, video, seen.append)
     assert (cameo.name, cameo.kind) == ("Ada", "real")

@@ -110,6 +110,19 @@ def test_a_photo_leads_to_movements_that_are_good_for_this_link_only(world):
     assert (late.status_code, "start again" in late.text) == (422, True)
 
 
+@pytest.mark.parametrize(
+    ("policy", "shows", "status", "asked"),
+    [("off", "yes", 200, 0), ("optional", "no", 200, 0), ("optional", "yes", 200, 1), ("required", "yes", 200, 1),
+     ("required", "no", 422, 0)],
+)  # fmt: skip
+def test_the_dot_is_asked_for_by_policy(policy, shows, status, asked, world):
+    settings = ServiceSettings(dot=policy)
+    world.app = create_app(world.store, settings=settings, clock=world.clock)
+    shown = start(world, link_for(world), dot=shows)
+    assert (shown.status_code, shown.text.count('<li data-action="follow_dot">')) == (status, asked)
+    assert ("another" in shown.text and "browser" in shown.text) == (policy == "required")
+
+
 @pytest.mark.parametrize("missing", ["adult", "agree"])
 def test_only_adults_who_agree_go_on(missing, world):
     refused = start(world, link_for(world), **{missing: ""})
