@@ -9,7 +9,7 @@ Shapes: T frames, L motion tokens, S side of the output crop, h = S / 8 side of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -25,18 +25,17 @@ from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.face.short_range import ShortRangeDetector
 from portrait_anim.face.track import track
-from portrait_anim.media.image import from_tensor, pixel_digest
+from portrait_anim.media.image import pixel_digest
 from portrait_anim.models import (
     XPortrait2DenoisingUNet,
     XPortrait2ImageEncoder,
     XPortrait2MotionEncoder,
     XPortrait2ReferenceUNet,
 )
-from portrait_anim.models.xportrait2.denoising_unet import RowCondition
 from portrait_anim.pipelines.motion import STATUS, MotionSequence
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.portrait import AnimatedFrame
-from portrait_anim.pipelines.xportrait2_checks import check_decoder, check_motion, check_options
+from portrait_anim.pipelines.xportrait2_checks import check_decoder, check_motion, check_options, check_placement
 from portrait_anim.pipelines.xportrait2_crops import (
     PORTRAIT_SIDE_PX,
     Box,
@@ -46,42 +45,19 @@ from portrait_anim.pipelines.xportrait2_crops import (
     portrait_crop,
     square_transform,
 )
+from portrait_anim.pipelines.xportrait2_devices import DistantRow
+from portrait_anim.pipelines.xportrait2_drafts import OnPreview
 from portrait_anim.pipelines.xportrait2_driving import MotionCropper
-from portrait_anim.pipelines.xportrait2_guidance import LazyRow
-from portrait_anim.pipelines.xportrait2_inputs import (
-    decode_drafts,
-    decode_frames,
-    device_of,
-    encode_image,
-    encode_motion,
-    encode_portrait,
-)
+from portrait_anim.pipelines.xportrait2_generation import Generation, Networks, Watch, XPortrait2Portrait
+from portrait_anim.pipelines.xportrait2_guidance import Row
+from portrait_anim.pipelines.xportrait2_inputs import device_of, encode_image, encode_motion, encode_portrait
 from portrait_anim.pipelines.xportrait2_interruption import interruptible
 from portrait_anim.pipelines.xportrait2_memory import MemoryForecast, device_memory, forecast, require_memory
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.pipelines.xportrait2_placement import placement_of
-from portrait_anim.pipelines.xportrait2_sampling import denoise, draw_noise, draw_offsets
-from portrait_anim.pipelines.xportrait2_streaming import NoiseStream, denoise_stream
 from portrait_anim.types import Float32Array, Frame, UInt8Array
 
 _MOTION_BATCH = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class XPortrait2Portrait:
-    """Everything about the portrait that every step needs.
-
-    Attributes:
-        latent: `(1, 4, h, h)`, scaled.
-        unconditional: Guidance row without the portrait, with its own motion.
-        token: Image token `(1, 768)`.
-        taps: Features of the reference UNet.
-    """
-
-    latent: torch.Tensor
-    unconditional: RowCondition
-    token: torch.Tensor
-    taps: tuple[torch.Tensor, ...]
 
 
 class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -121,7 +97,9 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             scheduler=scheduler,
             preview_vae=preview_vae,
         )
-        self.decoder_is_sliced = self.is_compiled = False  # see xportrait2_tuning
+        # See xportrait2_tuning.
+        self.decoder_is_sliced = self.is_compiled = False
+        self.replica: XPortrait2DenoisingUNet | None = None
 
     # 1. motion -------------------------------------------------------------------------------------------------
     def extract_motion(
@@ -205,56 +183,20 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         # The published pipeline keeps these features in 16 bits whatever it computes in.
         taps = tuple(tap.half().to(token) for tap in self.reference_unet(latent.to(self.reference_unet.dtype), token))
         still = encode_motion(self.motion_encoder, [face]).to(token)
-        unconditional = self.denoising_unet.condition(torch.zeros_like(token), None, still)
+        unconditional: Row
+        if self.replica is None:
+            unconditional = self.denoising_unet.condition(torch.zeros_like(token), None, still)
+        else:
+            there = self.replica.device
+            row = self.replica.condition(torch.zeros_like(token, device=there), None, still.to(there))
+            unconditional = DistantRow(row=row)
         return XPortrait2Portrait(latent=latent, unconditional=unconditional, token=token, taps=taps)
 
     # 3. frames -------------------------------------------------------------------------------------------------
-    @torch.inference_mode()
-    def _generate(
-        self,
-        portrait: XPortrait2Portrait,
-        motion: torch.Tensor,
-        options: SamplingOptions,
-        on_window: Callable[[int, int], None] | None = None,
-    ) -> Iterator[UInt8Array]:
-        """Generate crops for motion tokens.
-
-        Args:
-            portrait: What `prepare_portrait` returned.
-            motion: Motion tokens of the driver `(T, L, 16)`.
-            options: Steps, guidance, windows, seed.
-            on_window: See `denoise`.
-
-        Yields:
-            Crops `(T_run, S, S, 3)` uint8 sRGB, in order.
-        """
-        shape = (portrait.latent.shape[1], len(motion), *portrait.latent.shape[2:])
-        unet = self.denoising_unet
-        given: dict[str, Any] = {"portrait": portrait.latent, "unconditional": portrait.unconditional}
-        motion = motion.to(portrait.token)
-        if options.stream:
-            still = unet.condition(portrait.token, portrait.taps, motion[:1])
-            runs = denoise_stream(
-                unet, self.scheduler, conditional=LazyRow(unet=unet, still=still, motion=motion),
-                noise=NoiseStream(shape, options.seed), num_frames=len(motion), options=options, on_window=on_window,
-                **given,
-            )  # fmt: skip
-        else:
-            whole = denoise(
-                unet, self.scheduler, conditional=unet.condition(portrait.token, portrait.taps, motion),
-                noise=draw_noise(shape, options.seed), offsets=draw_offsets(options, len(motion)), options=options,
-                on_window=on_window, **given,
-            )  # fmt: skip
-            runs = iter([whole])
-        for latents in runs:
-            drafts = options.decoder == "tiny"
-            for frames in decode_drafts(self.preview_vae, latents) if drafts else decode_frames(self.vae, latents):
-                yield from_tensor(frames)
-
     def forecast(
         self, num_frames: int, *, size_px: int = 512, sampling: SamplingOptions | None = None
     ) -> MemoryForecast:
-        """Memory that a render would need on the device.
+        """Memory that a render would need on the device; of two devices, on the first.
 
         Args:
             num_frames: Frames of the clip.
@@ -264,8 +206,13 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         names = ("motion_encoder", "image_encoder", "reference_unet", "denoising_unet", "vae")
         return forecast(
             {name: getattr(self, name) for name in names}, sampling or SamplingOptions(), size_px=size_px,
-            num_frames=num_frames, offload=hasattr(self.denoising_unet, "_hf_hook"), sliced=self.decoder_is_sliced,
+            num_frames=num_frames, offload=self._is_offloaded, sliced=self.decoder_is_sliced,
+            split=self.replica is not None,
         )  # fmt: skip
+
+    @property
+    def _is_offloaded(self) -> bool:
+        return hasattr(self.denoising_unet, "_hf_hook")
 
     def stream(
         self,
@@ -278,6 +225,7 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         sampling: SamplingOptions | None = None,
         before_chunk: Callable[[], None] | None = None,
         on_denoise: Callable[[int, int], None] | None = None,
+        on_preview: OnPreview | None = None,
     ) -> Iterator[AnimatedFrame]:
         """Animate a portrait; frames come as soon as they are decoded.
 
@@ -291,6 +239,8 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
             before_chunk: Called before each window, several times a second while networks work, and before frames are
                 given out; raise in it to stop.
             on_denoise: Told windows done and windows in all.
+            on_preview: Told after each step how a frame will look, `(S, S, 3)` uint8 sRGB, and the frame's number. It
+                is as much a likeness as a finished frame: label it before it is shown.
 
         Yields:
             Finished frames in order.
@@ -314,33 +264,19 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         with interruptible([self.image_encoder, self.vae, self.reference_unet, self.motion_encoder], before_chunk):
             prepared = self.prepare_portrait(appearance, cut(portrait, grow_box(box, size)), options.size_px)
 
-        def on_window(done: int, total: int) -> None:
-            if before_chunk:
-                before_chunk()
-            if on_denoise:
-                on_denoise(done, total)
-
         # 3. what moves
-        tokens = self._tokens(motion, sampling)
-        generated = self._generate(prepared, tokens, sampling, on_window)
-        for index, face in enumerate(self._watched(generated, before_chunk)):
+        networks = Networks(
+            unet=self.denoising_unet, replica=self.replica, vae=self.vae, preview_vae=self.preview_vae,
+            scheduler=self.scheduler, compiled=self.is_compiled,
+        )  # fmt: skip
+        watch = Watch(before_chunk=before_chunk, on_denoise=on_denoise, on_preview=on_preview)
+        generation = Generation(networks, prepared, self._tokens(motion, sampling), sampling, watch)
+        for index, face in enumerate(generation.crops()):
             # 4. back into the full frame
             image = face
             if not options.crop_only:
                 image = paste_back(face, portrait, transform, mask, reference_crop=before)
             yield AnimatedFrame(image=image, crop=face, index=index, time_s=index / float(motion.fps))
-
-    def _watched(self, runs: Iterator[UInt8Array], before_chunk: Callable[[], None] | None) -> Iterator[UInt8Array]:
-        """Single crops of runs `(T_run, S, S, 3)`; networks can be stopped while they work, but not in between."""
-        while True:
-            # Hooks inside compiled blocks would break them up.
-            with interruptible([self.vae] if self.is_compiled else [self.denoising_unet, self.vae], before_chunk):
-                crops = next(runs, None)
-            if crops is None:
-                return
-            if before_chunk:
-                before_chunk()
-            yield from crops
 
     @torch.inference_mode()
     def _tokens(self, motion: MotionSequence, sampling: SamplingOptions) -> torch.Tensor:
@@ -357,6 +293,7 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         check_options(options)
         check_motion(motion, (self.motion_encoder.config.num_tokens, self.motion_encoder.config.token_dim))
         check_decoder(sampling, self.preview_vae)
+        check_placement(sampling, offloaded=self._is_offloaded)
         sampling = replace(sampling, num_steps=options.num_steps, seed=options.seed)
         needed = self.forecast(len(motion), size_px=options.size_px, sampling=sampling)
         require_memory(needed, device_memory(device_of(self.denoising_unet)))

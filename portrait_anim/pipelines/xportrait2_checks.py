@@ -53,3 +53,16 @@ def check_decoder(sampling: SamplingOptions, preview_vae: object) -> None:
             "beside the profile's networks, or use the decoder 'full'",
             files=["preview_vae"],
         )
+
+
+def check_placement(sampling: SamplingOptions, *, offloaded: bool) -> None:
+    """Refuse networks that work side by side while they take turns on the device.
+
+    Raises:
+        InputError: If windows are to be decoded and denoised at once.
+    """
+    if sampling.overlap and offloaded:
+        raise InputError(
+            "expected networks that stay on the device for decoding while the next window is denoised, got CPU "
+            "offload; leave one of the two out"
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -18,10 +18,14 @@ from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 
 
 class NoisePredictor(Protocol):
-    """The denoising UNet, or something that calls it; with kept features it must also take `cache`."""
+    """The denoising UNet, or something that calls it; `cache` is given only with kept features."""
 
     def __call__(
-        self, sample: torch.Tensor, timestep: torch.Tensor, rows: Sequence[RowCondition], **options: Any
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        rows: Sequence[RowCondition],
+        cache: FeatureCache | None = None,
     ) -> torch.Tensor:
         """Predict noise `(R, 4, T, h, h)` for a window `(4, T, h, h)`."""
         ...

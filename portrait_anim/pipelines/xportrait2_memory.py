@@ -35,6 +35,7 @@ class MemoryForecast:
         latents: Latents, noise and predictions of the clip, and features kept between steps.
         denoising: What the denoising UNet needs while it works.
         decoding: What the decoder needs while it works.
+        together: Whether denoising and decoding happen at the same time.
     """
 
     weights: int
@@ -42,11 +43,13 @@ class MemoryForecast:
     latents: int
     denoising: int
     decoding: int
+    together: bool = False
 
     @property
     def total(self) -> int:
-        """Peak; denoising and decoding take turns."""
-        return int((self.weights + self.conditions + self.latents + max(self.denoising, self.decoding)) * _RESERVE)
+        """Peak; denoising and decoding take turns unless they happen together."""
+        working = (sum if self.together else max)((self.denoising, self.decoding))
+        return int((self.weights + self.conditions + self.latents + working) * _RESERVE)
 
     def __str__(self) -> str:
         parts = {
@@ -65,6 +68,7 @@ def forecast(
     num_frames: int,
     offload: bool = False,
     sliced: bool = False,
+    split: bool = False,
 ) -> MemoryForecast:
     """Forecast the memory of a render.
 
@@ -75,6 +79,7 @@ def forecast(
         num_frames: Frames of the clip.
         offload: Whether only the network at work is on the device.
         sliced: Whether the decoder works in slices, see `slice_decoder`.
+        split: Whether another device computes the unconditional row.
     """
     unet, vae = networks["denoising_unet"], networks["vae"]
     sizes = {name: sum(p.numel() * p.element_size() for p in net.parameters()) for name, net in networks.items()}
@@ -82,7 +87,7 @@ def forecast(
     latent_px = (size_px // 8) ** 2
     window = min(options.plan.size, num_frames)
     held = window if options.stream else num_frames
-    rows = 2 if options.guidance != 1 else 1
+    rows = 2 if options.guidance != 1 and not split else 1
     first: int = unet.config.block_channels[0]  # type: ignore[union-attr, index, assignment]
     unit = rows * window * latent_px * first * bytes_each
     kept = 0
@@ -97,6 +102,7 @@ def forecast(
         latents=held * latent_px * 4 * 4 * 4 + kept,
         denoising=_UNET_TENSORS * unit,
         decoding=int((_SLICED_DECODER_TENSORS if sliced else _DECODER_TENSORS) * decoded_bytes),
+        together=options.overlap,
     )
 
 

@@ -29,6 +29,8 @@ class SamplingOptions:
         cache_blocks: How many blocks these are, see `FeatureCache`.
         stream: Finish one window after the other in order of time, each continuing the one before. Memory and the
             time to the first frame then do not depend on the length of the clip; its end never meets its start.
+        overlap: Denoise a window while the one before is decoded; only with `stream`. It takes the memory of both at
+            once and helps where neither fills the device.
         head_placement: Tell the networks how the driver's head moves and grows in its picture. They were trained with
             it, the published script never does it.
         decoder: `"full"` is the published one; `"tiny"` needs the optional preview decoder and shows drafts.
@@ -43,6 +45,7 @@ class SamplingOptions:
     cache_every: int = 1
     cache_blocks: int = 3
     stream: bool = False
+    overlap: bool = False
     head_placement: bool = False
     decoder: Decoder = "full"
 
@@ -64,6 +67,9 @@ class SamplingOptions:
             raise ValueError(f"expected to compute the whole network every 1 or more steps, got {self.cache_every}")
         if not 1 <= self.cache_blocks <= 3:
             raise ValueError(f"expected 1 to 3 blocks to compute in every step, got {self.cache_blocks}")
+
+        if self.overlap and not self.stream:
+            raise ValueError("expected stream=True with overlap=True, as otherwise all windows are ready together")
 
     def is_guided(self, step: int) -> bool:
         """Whether guidance is applied in step number `step`."""

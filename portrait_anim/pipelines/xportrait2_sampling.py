@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 from portrait_anim.pipelines.context import average_windows
+from portrait_anim.pipelines.xportrait2_drafts import Draft, OnDraft, clean_estimate
 from portrait_anim.pipelines.xportrait2_guidance import GuidedPredictor, NoisePredictor, Row
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions, Solver
 
@@ -64,6 +65,7 @@ def denoise(
     offsets: Sequence[int],
     options: SamplingOptions,
     on_window: OnWindow | None = None,
+    on_draft: OnDraft | None = None,
 ) -> torch.Tensor:
     """Turn noise into the latents of a clip, all windows of a step before the next step.
 
@@ -77,6 +79,7 @@ def denoise(
         offsets: Window offset per step.
         options: Steps, guidance, windows.
         on_window: Called before each window with windows done and windows in all; raise in it to stop.
+        on_draft: Told after each step how the middle of the clip will look.
 
     Returns:
         `(4, T, h, h)` float32.
@@ -98,6 +101,10 @@ def denoise(
             predictions.append(predictor(latents[:, index], timestep, index, step=step, slot=slot))
             done += 1
         whole = average_windows(predictions, windows, num_frames)
+        if on_draft:
+            middle = num_frames // 2
+            estimate = clean_estimate(scheduler, latents[:, middle], whole[:, middle], timestep)
+            on_draft(Draft(latent=estimate, frame=middle, step=step + 1, num_steps=options.num_steps))
         latents = solver.step(whole, timestep, latents, return_dict=False)[0]
     out: torch.Tensor = latents
     return out

@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from diffusers import DDIMScheduler
 
+from portrait_anim.pipelines.xportrait2_drafts import Draft, OnDraft, clean_estimate
 from portrait_anim.pipelines.xportrait2_guidance import GuidedPredictor, NoisePredictor, Row
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.pipelines.xportrait2_sampling import OnWindow, make_solver, start_latents
@@ -60,6 +61,7 @@ def denoise_stream(
     num_frames: int,
     options: SamplingOptions,
     on_window: OnWindow | None = None,
+    on_draft: OnDraft | None = None,
 ) -> Iterator[torch.Tensor]:
     """Turn noise into the latents of a clip, window by window.
 
@@ -75,6 +77,7 @@ def denoise_stream(
         num_frames: T.
         options: Steps, guidance, size and overlap of windows; whether the plan is closed does not matter.
         on_window: Called before each call of the network with calls done and calls in all; raise in it to stop.
+        on_draft: Told after each step how the middle of the new frames will look.
 
     Yields:
         `(4, T_new, h, h)` float32, in order of time.
@@ -97,6 +100,10 @@ def denoise_stream(
             latents = torch.cat([carried.at(step), fresh], dim=1) if known else fresh
             record.add(latents)
             predicted = predictor(latents, timestep, index, step=step)
+            if on_draft:
+                middle = (known + len(window)) // 2
+                estimate = clean_estimate(scheduler, latents[:, middle], predicted[:, middle], timestep)
+                on_draft(Draft(latent=estimate, frame=window[middle], step=step + 1, num_steps=options.num_steps))
             fresh = solver.step(predicted, timestep, latents, return_dict=False)[0][:, known:]
             calls += 1
         done, carried = window[-1] + 1, record

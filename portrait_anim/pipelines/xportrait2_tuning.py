@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+import shutil
+
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
+from portrait_anim.errors import InputError, ModelError
 from portrait_anim.models.xportrait2.transformers import ImageTransformer, MotionTransformer, TemporalTransformer
 from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
+from portrait_anim.pipelines.xportrait2_inputs import device_of
 from portrait_anim.pipelines.xportrait2_memory import slice_decoder
 
 _COMPILED = (ResnetBlock2D, ImageTransformer, MotionTransformer, TemporalTransformer)
@@ -20,6 +26,7 @@ def tune(
     compiled: bool = False,
     cuda_graphs: bool = False,
     slice_frames: int | None = None,
+    second_device: str | None = None,
 ) -> None:
     """Prepare a loaded pipeline for many renders.
 
@@ -30,8 +37,12 @@ def tune(
             a C++ compiler or a GPU with Triton is needed. Renders then stop between calls of the network only.
         cuda_graphs: Record the compiled blocks as CUDA graphs; only with `compiled`.
         slice_frames: Decode this many frames at a time where that changes nothing, see `slice_decoder`.
+        second_device: Another torch device, which gets a copy of the denoising UNet and computes the unconditional
+            guidance row while the first computes the conditional one.
 
     Raises:
+        InputError: If networks that are offloaded are to work on two devices.
+        ModelError: If there is no compiler.
         ValueError: If CUDA graphs are asked for without compiling.
     """
     if cuda_graphs and not compiled:
@@ -42,10 +53,16 @@ def tune(
     if slice_frames is not None:
         slice_decoder(pipeline.vae, slice_frames)
         pipeline.decoder_is_sliced = True
+    if second_device is not None:
+        if hasattr(pipeline.denoising_unet, "_hf_hook"):
+            raise InputError("expected networks that stay on their devices for two of them, got CPU offload")
+        pipeline.replica = copy.deepcopy(pipeline.denoising_unet).to(second_device)
     if compiled:
-        for module in pipeline.denoising_unet.modules():
-            if isinstance(module, _COMPILED):
-                module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)
+        _require_compiler(device_of(pipeline.denoising_unet))
+        for network in (pipeline.denoising_unet, pipeline.replica):
+            for module in network.modules() if network else ():
+                if isinstance(module, _COMPILED):
+                    module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)
         pipeline.is_compiled = True
 
 
@@ -54,3 +71,20 @@ def use_channels_last(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Find out before a render whether blocks can be compiled.
+
+    Raises:
+        ModelError: If they cannot.
+    """
+    if device.type == "cuda":
+        found = importlib.util.find_spec("triton") is not None
+        wanted = "the package triton"
+    else:
+        names = ("g++", "clang++", "cl")
+        found = any(shutil.which(name) for name in names)
+        wanted = f"a C++ compiler ({', '.join(names)})"
+    if not found:
+        raise ModelError(f"expected {wanted} for compiled=True, found none; install it or leave compiling out")

@@ -1,97 +1,67 @@
-"""The whole published pipeline at 128 px, from pictures to pictures, holding one network at a time."""
+"""Every golden file of the published code that lies beside the repository; the full-size ones one network at a time."""
 
-import gc
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDIMScheduler
 
-from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG
-from portrait_anim.pipelines.xportrait2_inputs import (
-    decode_frames,
-    encode_image,
-    encode_motion,
-    encode_portrait,
-    portrait_tensor,
-)
-from portrait_anim.pipelines.xportrait2_sampling import SamplingOptions, blur_latent, denoise
+from portrait_anim.errors import InputError
+from portrait_anim.evaluation import xportrait2_parity as parity_tool
+from portrait_anim.evaluation.xportrait2_golden import Golden
+from portrait_anim.evaluation.xportrait2_parity import check_file
+from portrait_anim.evaluation.xportrait2_rule import rule_state
+from portrait_anim.models.xportrait2.adapter import PUBLISHED
 
-FORWARD, WHOLE = 5e-5, 5e-4
-
-pytestmark = pytest.mark.slow
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "xportrait2"
+FILES = sorted(FOLDER.glob("*.npz"))
+QUICK = ("golden_scheduler_preproc.npz",)  # needs no network
 
 
-@pytest.fixture(scope="module")
-def golden(parity):
-    return parity.arrays("golden_pipeline_128px_3f_2steps.npz")
+def marked(path):
+    return pytest.param(path, id=path.stem, marks=[] if path.name in QUICK else pytest.mark.slow)
 
 
-@torch.inference_mode()
-def test_latent_codec_is_the_published_one(parity):
-    golden = parity.arrays("golden_vae.npz")
-    vae = parity.network("vae")
-    picture = torch.from_numpy(golden["image_u8"])[None].permute(0, 3, 1, 2).float() / 127.5 - 1
-    posterior = vae.encode(picture).latent_dist
-    assert parity.error(posterior.mean, golden["enc_mean"]) < FORWARD
-    assert parity.error(posterior.logvar, golden["enc_logvar"]) < FORWARD
-    latents = torch.from_numpy(golden["latents"])[0]
-    for chunk, name, tolerance in ((25, "video_chunk25", FORWARD), (27, "video_one_chunk27_f16", 5e-4)):
-        video = torch.cat(list(decode_frames(vae, latents, chunk))).transpose(0, 1)[None]
-        assert parity.error(video, golden[name]) < tolerance
+@pytest.mark.skipif(not FILES, reason="the golden data of the published model are not beside the repository")
+@pytest.mark.parametrize("path", [marked(path) for path in FILES])
+def test_we_are_the_published_code(path):
+    lines = list(check_file(path))
+    assert len(lines) >= 3
+    assert [line for line in lines if not line.passed] == []
 
 
-def denoised(parity, golden, latent, token, taps, still, motion):
-    """Denoise, comparing every call of the network on the way."""
-    unet = parity.network("denoising_unet")
-    calls = []
-
-    def predict(sample, timestep, rows):
-        out = unet(sample, timestep, rows)
-        calls.append((int(timestep), sample.clone(), out.clone()))
-        return out
-
-    latents = denoise(
-        predict, DDIMScheduler(**DDIM_CONFIG), portrait=latent,
-        unconditional=unet.condition(torch.zeros_like(token), None, still),
-        conditional=unet.condition(token, taps, motion),
-        noise=torch.from_numpy(golden["noise"])[0], offsets=golden["offsets"].tolist(),
-        options=SamplingOptions(num_steps=int(golden["steps"]), guidance=float(golden["guidance"])),
-    )  # fmt: skip
-    assert [timestep for timestep, _, _ in calls] == golden["t_per_call"].tolist()
-    wanted = zip(golden["sample_per_call"], golden["eps_per_call"], strict=True)
-    for (_, sample, noise), (want_sample, want_noise) in zip(calls, wanted, strict=True):
-        assert parity.error(sample[None], want_sample) < WHOLE
-        assert parity.error(noise, want_noise) < WHOLE
-    return latents
+def test_the_rule_fills_what_the_published_one_fills(parity):
+    ours, theirs = rule_state(PUBLISHED["motion_encoder"]), parity.published("motion_encoder")
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
 
 
-@torch.inference_mode()
-def test_pictures_become_the_published_pictures(parity, golden):
-    size = golden["ref_tensor"].shape[-1]
-    assert np.abs(portrait_tensor(golden["ref_u8"], size).numpy() - golden["ref_tensor"]).max() < 1e-6
-    # 1. image token
-    token = encode_image(parity.network("image_encoder"), golden["ref_u8"])
-    assert parity.error(token, golden["clip_embed"]) < FORWARD
-    # 2. motion tokens
-    encoder = parity.network("motion_encoder")
-    still = encode_motion(encoder, [golden["refpose_u8"]])
-    motion = encode_motion(encoder, list(golden["driving_u8"]))
-    assert parity.error(still, golden["motion_uncond"]) < FORWARD
-    assert parity.error(motion[None], golden["motion_first_window"]) < FORWARD
-    del encoder
-    # 3. latent of the portrait
-    latent = encode_portrait(parity.network("vae"), golden["ref_u8"], size)
-    assert parity.error(latent, golden["ref_latent"]) < FORWARD
-    assert parity.error(blur_latent(latent), golden["ref_latent_blurred"]) < FORWARD
-    # 4. features of the portrait
-    unet = parity.network("reference_unet")
-    taps = [tap.half().float() for tap in unet(latent, token)]
-    del unet
-    # 5. denoising
-    latents = denoised(parity, golden, latent, token, taps, still, motion)
-    assert parity.error(latents[None], golden["final_latents"]) < WHOLE
-    gc.collect()
-    # 6. pictures
-    video = torch.cat(list(decode_frames(parity.network("vae"), latents))).transpose(0, 1)[None]
-    assert parity.error(video, golden["video"]) < WHOLE
+def test_a_file_of_any_name_is_known_by_its_arrays_and_a_wrong_number_is_found(parity, tmp_path):
+    arrays = parity.arrays("golden_scheduler_preproc.npz")
+    arrays["prev"][3] *= 1.00001
+    np.savez(tmp_path / "any name.npz", **arrays)
+    lines = {line.array: line for line in check_file(tmp_path / "any name.npz")}
+    assert not lines["prev"].passed
+    assert lines["add_noise"].passed
+
+
+def test_a_recorded_array_of_another_shape_is_an_error():
+    golden = Golden("file", {"latent": np.zeros((1, 2), np.float32)})
+    with pytest.raises(ValueError, match="shape"):
+        golden.compare("latent", golden.tensor("latent")[0])
+
+
+def test_files_that_are_no_golden_files_are_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(1))
+    with pytest.raises(InputError, match=r"other\.npz"):
+        list(check_file(tmp_path / "other.npz"))
+    (tmp_path / "broken.npz").write_bytes(b"PK no")
+    with pytest.raises(InputError, match="cannot read"):
+        list(check_file(tmp_path / "broken.npz"))
+
+
+def test_the_command_prints_a_line_per_array_and_fails_on_an_empty_folder(parity, tmp_path, capsys):
+    assert parity_tool.main([str(parity.folder), "golden_scheduler_preproc.npz"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["array"] for line in lines} == {"step_t", "prev", "add_noise", "blur_out"}
+    assert parity_tool.main([str(tmp_path)]) == 1

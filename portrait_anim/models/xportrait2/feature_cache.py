@@ -30,6 +30,7 @@ class FeatureCache:
     blocks: int = MAX_BLOCKS
     reuse: bool = False
     _hidden: torch.Tensor | None = field(default=None, repr=False)
+    _parts: list[FeatureCache] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.blocks <= MAX_BLOCKS:
@@ -37,7 +38,16 @@ class FeatureCache:
 
     def holds(self, batch: int) -> bool:
         """Whether features are kept for at least `batch` = R T pictures."""
-        return self._hidden is not None and len(self._hidden) >= batch
+        held = [part._hidden for part in (self, *self._parts) if part._hidden is not None]
+        return sum(map(len, held)) >= batch
+
+    def parts(self, count: int) -> list[FeatureCache]:
+        """Caches of single guidance rows, for networks that compute one row each; always the same ones."""
+        while len(self._parts) < count:
+            self._parts.append(FeatureCache(blocks=self.blocks))
+        for part in self._parts:
+            part.reuse = self.reuse
+        return self._parts
 
     def read(self, batch: int) -> torch.Tensor:
         """Kept features of the last `batch` pictures `(R T, C, H, W)`; the last rows are the conditional ones.

@@ -1,5 +1,6 @@
 """The pipeline of the `xportrait2` profile with tiny networks of the real classes."""
 
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
@@ -45,8 +46,12 @@ def permit(give_permit):
 @pytest.fixture
 def run(pipeline, portrait, motion, permit):
     def go(options=TINY, **kwargs):
-        return pipeline(portrait, motion, permit=permit, now=NOW, options=options, **kwargs)
+        return list(go.stream(options, **kwargs))
 
+    def stream(options=TINY, **kwargs):
+        return pipeline.stream(portrait, motion, permit=permit, now=NOW, options=options, **kwargs)
+
+    go.stream = stream
     return go
 
 
@@ -147,6 +152,58 @@ def test_short_windows_give_out_every_frame_in_order(run, motion):
     assert [frame.index for frame in frames] == list(range(len(motion)))
 
 
+def test_overlapped_decoding_changes_no_pixel_and_talks_in_one_thread(run, motion):
+    told = []
+
+    def tell(*what):
+        told.append((threading.current_thread(), what))
+
+    options = SamplingOptions(stream=True, plan=WindowPlan(size=3, overlap=1))
+    plain = run(sampling=options)
+    frames = run(
+        sampling=replace(options, overlap=True), before_chunk=tell, on_denoise=tell, on_preview=tell,
+    )  # fmt: skip
+    assert [frame.index for frame in frames] == list(range(len(motion)))
+    assert all(np.array_equal(a.crop, b.crop) for a, b in zip(plain, frames, strict=True))
+    assert {thread for thread, _ in told} == {threading.current_thread()}
+    assert any(len(what) == 2 and isinstance(what[0], np.ndarray) for _, what in told)
+
+
+def test_overlapped_decoding_stops_when_told_and_leaves_no_thread(run):
+    def stop():
+        raise InterruptedError
+
+    options = SamplingOptions(stream=True, overlap=True, plan=WindowPlan(size=3, overlap=1))
+    with pytest.raises(InterruptedError):
+        run(sampling=options, before_chunk=stop)
+    stream = run.stream(sampling=options)
+    next(stream)
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "denoising ahead"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_previews_come_after_every_step_and_change_nothing(run, motion, stream):
+    seen = []
+    options = replace(TINY, num_steps=3, sampling=SamplingOptions(stream=stream))
+    frames = run(options, on_preview=lambda picture, frame: seen.append((picture, frame)))
+    assert [frame for _, frame in seen] == [len(motion) // 2] * 3
+    assert all(picture.shape == (128, 128, 3) and picture.dtype == np.uint8 for picture, _ in seen)
+    assert not np.array_equal(seen[0][0], seen[-1][0])
+    assert all(np.array_equal(a.crop, b.crop) for a, b in zip(frames, run(options), strict=True))
+
+
+def test_a_second_device_changes_rounding_only(run, pipeline):
+    plain = run()
+    tune(pipeline, channels_last=False, second_device="cpu")
+    try:
+        both, forecast = run(), pipeline.forecast(24)
+    finally:
+        pipeline.replica = None
+    assert max(np.abs(a.crop.astype(int) - b.crop).max() for a, b in zip(plain, both, strict=True)) <= 1
+    assert forecast.denoising < pipeline.forecast(24).denoising
+
+
 def test_head_placement_reaches_the_networks(run, pipeline, motion):
     path = np.linspace(0, 5000, len(motion), dtype=np.float32)[:, None]
     moved = replace(motion, anchor=motion.anchor + path)
@@ -223,7 +280,7 @@ def test_a_sliced_decoder_gives_the_same_frames(pipeline):
 def test_a_wide_driver_with_two_faces_follows_the_chosen_one(pipeline, portrait, choice, half):
     height = portrait.shape[0]
     wide = np.full((height, height * 16 // 9, 3), 128, np.uint8)
-    small = portrait[::2, ::2][: height, : wide.shape[1] // 2]
+    small = portrait[::2, ::2][:height, : wide.shape[1] // 2]
     wide[: small.shape[0], : small.shape[1]] = small
     wide[: small.shape[0], wide.shape[1] - small.shape[1] :] = small
     frames = [Frame(image=wide, index=k, time_s=k / 25) for k in range(2)]

@@ -1,4 +1,4 @@
-"""Reference UNet: one tap per attention layer, and equality with the published network."""
+"""Reference UNet: one tap per attention layer."""
 
 import pytest
 import torch
@@ -47,23 +47,3 @@ def test_saving_and_loading_changes_nothing(unet, tmp_path):
 def test_a_latent_that_cannot_be_halved_three_times_is_refused(unet):
     with pytest.raises(ValueError, match="multiples of 8"):
         unet(torch.zeros(1, 4, 12, 16), torch.zeros(1, 8))
-
-
-@pytest.mark.slow
-@torch.inference_mode()
-def test_equals_the_published_network(parity):
-    golden = parity.arrays("golden_reference_unet_128.npz")
-    order = [entry["reader"] for entry in parity.table("reference_tap_order.json")]
-    unet = parity.network("reference_unet")
-    names = {id(layer): name for name, layer in unet.named_modules()}
-    forward = [names[id(layer.block)] for layer in unet.image_transformers()]
-    token = torch.from_numpy(golden["clip_embed"])[0]
-    latent = torch.from_numpy(golden["ref_latent"])
-    taps = unet(latent.expand(2, -1, -1, -1), torch.cat([torch.zeros_like(token), token]))
-    by_name = dict(zip(forward, taps, strict=True))
-    for index, name in enumerate(order):
-        uncond, cond = by_name[name]
-        # The published pipeline keeps the taps in 16 bits; values beside a rounding boundary may fall on either side.
-        assert parity.error(cond.half(), golden[f"tap{index:02}_cond_f16"]) < 1e-4, name
-        assert parity.error(cond.flatten()[:16], golden[f"tap{index:02}_cond_stats"][2:]) < 5e-5, name
-        assert parity.error(uncond.flatten()[:16], golden[f"tap{index:02}_uncond_stats"][2:]) < 5e-5, name
