@@ -15,7 +15,7 @@ from portrait_anim.consent.records import Challenge, LivenessFrame
 from portrait_anim.errors import MediaError
 from portrait_anim.media.reader import VideoReader, probe
 from portrait_anim.recording import SceneWatcher
-from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at
+from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at, track_lengths
 from portrait_anim.types import (
     FaceObservation,
     Frame,
@@ -140,6 +140,7 @@ def gather_evidence(
     Raises:
         MediaError: If the file cannot be read.
     """
+    picture_s, sound_s = track_lengths(video)
     listening = bool(challenge.code) and challenge.code_policy != "off"
     return RecordingEvidence(
         sha256=file_digest(video),
@@ -147,7 +148,8 @@ def gather_evidence(
         marks=origin_marks(video),
         scene=watched.scene.samples(),
         screen=watched.scene.pattern,
-        has_sound=probe(video).has_audio,
+        picture_s=picture_s,
+        sound_s=sound_s,
         heard=spoken_code.hear_code(video) if listening else None,
         live_score=watched.live_score,
         age_refusal=_age_refusal(challenge, portrait, video, policy),

@@ -1,8 +1,9 @@
-"""Where a recording comes from, as its file tells: digest, time, marks of generators."""
+"""Where a recording comes from, as its file tells: digest, time, lengths, marks of generators."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from portrait_anim.consent.evidence import OriginMark
 from portrait_anim.errors import ManifestInvalid
 from portrait_anim.media import container as containers
+from portrait_anim.media.failures import media_errors
 from portrait_anim.provenance.manifest import read_manifest
 from portrait_anim.provenance.watermark import read_file
 from portrait_anim.types import PathLike
@@ -81,3 +83,32 @@ def recorded_at(path: PathLike) -> datetime | None:
         return None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
     return moment.astimezone(timezone.utc) if moment >= _EARLIEST else None
+
+
+def track_lengths(path: PathLike) -> tuple[float, float | None]:
+    """Measure how long picture and sound last, by the time stamps of their packets; nothing is decoded.
+
+    Args:
+        path: The video.
+
+    Returns:
+        Length of the picture, and of the sound or `None` when there is none [s].
+
+    Raises:
+        MediaError: If it is no media file.
+    """
+    with media_errors(path, "read"), containers.open_input(path) as container:
+        picture, sound = containers.video_stream(container), containers.audio_stream(container)
+        wanted = [stream for stream in (picture, sound) if stream is not None]
+        spans = {stream.index: (math.inf, -math.inf) for stream in wanted}
+        for packet in container.demux(wanted):
+            if packet.pts is not None:
+                start = float(packet.pts * packet.time_base)
+                first, last = spans[packet.stream.index]
+                end = start + float((packet.duration or 0) * packet.time_base)
+                spans[packet.stream.index] = (min(first, start), max(last, end))
+        lengths = [
+            None if stream is None else max(0.0, spans[stream.index][1] - spans[stream.index][0])
+            for stream in (picture, sound)
+        ]
+    return lengths[0] or 0.0, lengths[1]

@@ -32,7 +32,7 @@ def demo(
         ) from error
     if code not in get_args(CodePolicy):
         raise typer.BadParameter(f"expected --code among {', '.join(get_args(CodePolicy))}; got {code!r}")
-    launch(home=home, host=host, port=port, open_browser=open_browser, code_policy=code, dot=dot)  # type: ignore[arg-type]
+    launch(home=home, host=host, port=port, open_browser=open_browser, code_policy=code, dot=dot)
 
 
 def register(app: GuardedTyper) -> None:

@@ -101,6 +101,7 @@ def enroll(
         match=match,
         limits=limits,
         mirrored=mirrored,
+        handed_in=now,
     )
     template = () if report.template is None else (report.template,)
     cameo = Cameo(

@@ -52,7 +52,8 @@ class RecordingEvidence:
         marks: Signs of a generator in the file.
         scene: What happens around the face.
         screen: Strength of the pattern that a filmed screen leaves (see `portrait_anim.recording`), or `None`.
-        has_sound: Whether the video has a sound track.
+        picture_s: Length of the picture, by its time stamps [s].
+        sound_s: Length of the sound track, likewise [s], or `None` without sound.
         heard: Digits that were heard in it, or `None` when nobody listened.
         live_score: Result of a passive liveness network, 0 (a picture) to 1 (alive), or `None` when none is installed.
         age_refusal: Why the deployment's own check of age refused, or `""`.
@@ -63,10 +64,16 @@ class RecordingEvidence:
     marks: tuple[OriginMark, ...]
     scene: SceneSamples = field(repr=False)
     screen: float | None
-    has_sound: bool
+    picture_s: float
+    sound_s: float | None
     heard: str | None = field(repr=False)
     live_score: float | None
     age_refusal: str = ""
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether the video has a sound track."""
+        return self.sound_s is not None
 
 
 class AgeCheck(Protocol):

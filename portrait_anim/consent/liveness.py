@@ -1,6 +1,6 @@
 """Whether a challenge video was performed by the living person of a portrait. Pure: values in, report out.
 
-What it catches: missing, wrong, late or reordered steps; several people or a swap of people; cuts; a
+What it catches: missing, wrong, late, hurried or reordered steps; several people or a swap of people; cuts; a
 photograph held or waved before the camera; a flat picture that is turned; with the evidence of `recording_checks`
 also copies of earlier videos, marked generated ones, and coarse views of a screen. What it does not catch: a sharp,
 steady screen that shows the very person performing the very steps, or a video made up by a generator that can follow
@@ -14,6 +14,7 @@ recording that was saved as a mirror image must be declared, because a face alon
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from portrait_anim.consent.dot import DotPath
 from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
@@ -32,6 +33,7 @@ from portrait_anim.consent.presence import (
 )
 from portrait_anim.consent.recording_checks import judge_recording
 from portrait_anim.consent.records import Challenge, LivenessFrame
+from portrait_anim.consent.tempo import check_clock, check_tempo
 from portrait_anim.types import IdentityEmbedding
 
 __all__ = [
@@ -55,6 +57,7 @@ def verify_challenge(
     match: MatchPolicy | None = None,
     limits: LivenessLimits | None = None,
     mirrored: bool = False,
+    handed_in: datetime | None = None,
 ) -> LivenessReport:
     """Judge a challenge video.
 
@@ -70,6 +73,7 @@ def verify_challenge(
         match: How alike faces must be.
         limits: How large and how soon movements must be.
         mirrored: Whether the recording is a mirror image of the person.
+        handed_in: When the recording was handed in [UTC]; it must not last longer than since the challenge.
 
     Returns:
         The report, with one plain sentence per failure.
@@ -96,6 +100,8 @@ def verify_challenge(
         check_alive(signals, limits),
         check_solid(signals, limits),
         order,
+        check_tempo(steps, limits),
+        *(() if evidence is None else (check_clock(challenge, evidence, handed_in),)),
         *(() if evidence is None else judge_recording(challenge, evidence, signals, policy, limits, earlier)),
     )
     passed = all(check.passed for check in checks) and all(step.passed for step in steps) and len(steps) > 0

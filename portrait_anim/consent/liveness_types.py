@@ -25,6 +25,8 @@ class LivenessLimits:
         hold_s: Shortest time that a movement other than a blink is held [s].
         dot_agreement: Smallest correlation of the look with the dot that was shown.
         step_s: Longest pause before a step begins [s].
+        step_pace_s: Shortest time from one step to the next, in the median [s].
+        blink_pair_s: Shortest time from the first closing to the last opening of a pair of blinks [s].
         stray_movements: How many movements that were not asked for are tolerated.
         min_duration_s: Shortest video [s].
         max_duration_s: Longest video [s].
@@ -51,6 +53,8 @@ class LivenessLimits:
     hold_s: float = 0.12
     dot_agreement: float = 0.75
     step_s: float = 8.0
+    step_pace_s: float = 1.25
+    blink_pair_s: float = 0.25
     stray_movements: int = 1
     min_duration_s: float = 4.0
     max_duration_s: float = 60.0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,10 +12,11 @@ import pytest
 from portrait_anim.consent.recording_checks import first_cut
 from portrait_anim.errors import MediaError
 from portrait_anim.media.reader import VideoReader
+from portrait_anim.media.writer import VideoWriter
 from portrait_anim.observation import check_sizes
 from portrait_anim.recording import SceneWatcher, screen_pattern
-from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at
-from portrait_anim.types import FaceObservation, Frame
+from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at, track_lengths
+from portrait_anim.types import AudioTrack, FaceObservation, Frame
 from portrait_anim.weights import samples_dir
 
 SAMPLES = samples_dir()
@@ -106,3 +108,13 @@ def test_a_recording_is_no_longer_or_larger_than_needed(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="cannot be opened"):
         check_sizes(SAMPLES / "portrait.jpg", tmp_path / "absent.mp4")
     check_sizes(SAMPLES / "portrait.jpg", VIDEO)
+
+
+def test_lengths_of_picture_and_sound_are_measured(tmp_path: Path) -> None:
+    assert track_lengths(VIDEO) == (pytest.approx(18.0, abs=0.1), None)
+    sound = AudioTrack(samples=RANDOM.normal(size=(1, 16_000)).astype(np.float32) * 0.1, sample_rate_hz=16_000)
+    path = tmp_path / "film.mp4"
+    with VideoWriter(path, fps=Fraction(10), size=(64, 64), audio=sound) as video:
+        for _ in range(30):
+            video.write(np.zeros((64, 64, 3), np.uint8))
+    assert track_lengths(path) == (pytest.approx(3.0, abs=0.15), pytest.approx(1.0, abs=0.2))

@@ -258,7 +258,8 @@ def camera() -> Callable[..., RecordingEvidence]:
             marks=(),
             scene=scene,
             screen=1.4,
-            has_sound=False,
+            picture_s=20.0,
+            sound_s=None,
             heard=None,
             live_score=None,
         )

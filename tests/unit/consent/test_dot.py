@@ -62,6 +62,16 @@ def test_who_follows_is_seen_and_who_follows_another_dot_is_not(seed, follow, fi
     assert sum(value >= LivenessLimits().dot_agreement for value in others) == 0
 
 
+@pytest.mark.parametrize(
+    ("factor", "followed"), [(0.75, False), (0.95, True), (1.05, True), (1.25, False), (2.5, False)]
+)
+def test_the_dot_is_a_clock(factor, followed, follow, filmed):
+    path = draw_dot_path(random.Random(2))
+    frames = [replace(frame, time_s=frame.time_s / factor) for frame in filmed(follow(path), fps=15.0)]
+    best = agreement(measure(frames), path)[1].max(initial=0.0)
+    assert (best >= LivenessLimits().dot_agreement) == followed
+
+
 def test_eyes_that_rest_or_go_the_other_way_follow_nothing(follow, filmed):
     path = draw_dot_path(random.Random(3))
     for poses in (follow(path, reach_deg=0.0), follow(path, mirror=-1.0)):

@@ -145,13 +145,13 @@ def code(challenge, policy, digits="480217"):
     ],
 )
 def test_the_spoken_code(policy, sound, heard, passes, failed, challenge):
-    found = failed(asked=code(challenge, policy), has_sound=sound, heard=heard)
+    found = failed(asked=code(challenge, policy), sound_s=20.0 if sound else None, heard=heard)
     assert list(found) == ([] if passes else ["code"])
 
 
 def test_a_missing_sound_is_explained(failed, challenge):
     assert "has no sound; allow the microphone" in failed(asked=code(challenge, "required"))["code"]
-    found = failed(asked=code(challenge, "required"), has_sound=True, heard="123456")
+    found = failed(asked=code(challenge, "required"), sound_s=20.0, heard="123456")
     assert "1 2 3 4 5 6" in found["code"]
 
 
