@@ -318,9 +318,10 @@ class _Session:
 
     def _abort(self, permit: RenderPermit, error: BaseException, rendered_s: float) -> None:
         """Close the permit's record; the error that stopped the render is the one that the caller sees."""
+        reason = error.reason if isinstance(error, ConsentDenied) else type(error).__name__
         with suppress(PortraitAnimError):
             renders.record_abort(
-                self.store, permit, reason=type(error).__name__, rendered_s=rendered_s, now=self._clock()
+                self.store, permit, reason=reason, rendered_s=rendered_s, now=self._clock()
             )
 
     def _tell(self, stage: str, done: int, total: int | None, preview: UInt8Array | None = None) -> None:

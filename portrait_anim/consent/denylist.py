@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from portrait_anim.consent import schema
 from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.matching import MatchPolicy, check_embedding
-from portrait_anim.consent.records import clean_text, utc
+from portrait_anim.consent.records import Cameo, clean_text, utc
 from portrait_anim.consent.rows import next_generation
 from portrait_anim.consent.service_records import DeniedFace
 from portrait_anim.consent.signed_rows import (
@@ -150,6 +150,33 @@ def find_denied(
     if found is not None:
         return DeniedMatch(id=found.id, distance=found.distance)
     return None if other is None else DeniedMatch(id=other, distance=None)
+
+
+def is_denied(
+    connection: Connection,
+    store: ConsentStore,
+    cameo: Cameo,
+    match: MatchPolicy | None = None,
+    *,
+    face: IdentityEmbedding | None = None,
+) -> bool:
+    """Say whether a portrait, or else the cameo itself, shows somebody on the denylist.
+
+    A face that cannot be compared with an entry counts only against figures: real people proved who they are.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        cameo: The cameo in use.
+        match: How alike faces must be to count as one person.
+        face: The face on the portrait, or `None` for those that were enrolled.
+
+    Raises:
+        LedgerTampered: If an entry was changed outside the program.
+    """
+    faces = cameo.embeddings if face is None else (face,)
+    found = [denied for one in faces if (denied := find_denied(connection, store, one, match)) is not None]
+    return any(denied.distance is not None or cameo.kind == "fictional" for denied in found)
 
 
 def _put(connection: Connection, store: ConsentStore, entry: DeniedFace, *, new: bool) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from portrait_anim.consent.acknowledgements import acknowledged_grants, grantee_digest
-from portrait_anim.consent.denylist import find_denied
+from portrait_anim.consent.denylist import is_denied
 from portrait_anim.consent.inbox import record_use
 from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.matching import MatchPolicy
@@ -21,7 +21,6 @@ from portrait_anim.consent.rows import find_cameo, find_grants
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.usage import charged
 from portrait_anim.errors import LedgerTampered
-from portrait_anim.types import IdentityEmbedding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +66,7 @@ def judge(
         fictional = cameo is not None and cameo.kind == "fictional"
         face, picture = request.portrait_embedding, request.portrait_digest
         protected = protected_people(connection, store, face, picture, match) if fictional else []
-        denylisted = cameo is not None and _is_denied(connection, store, cameo, face, match)
+        denylisted = cameo is not None and is_denied(connection, store, cameo, match, face=face)
     except LedgerTampered as error:
         decision = Decision(allowed=False, reason="tampered", grant_id=None, explanation=str(error))
         return Judgement(decision=decision, cameo=None, grant=None)
@@ -79,22 +78,6 @@ def judge(
     chosen = next((grant for grant in grants if grant.id == decision.grant_id), None)
     so_far = None if chosen is None else used[chosen.id]
     return Judgement(decision=decision, cameo=cameo, grant=chosen, so_far=so_far)
-
-
-def _is_denied(
-    connection: Connection,
-    store: ConsentStore,
-    cameo: Cameo,
-    face: IdentityEmbedding | None,
-    match: MatchPolicy | None,
-) -> bool:
-    """Say whether a portrait, or else the cameo itself, shows somebody on the denylist.
-
-    A face that cannot be compared with an entry counts only against figures: real people proved who they are.
-    """
-    faces = cameo.embeddings if face is None else (face,)
-    found = [denied for one in faces if (denied := find_denied(connection, store, one, match)) is not None]
-    return any(denied.distance is not None or cameo.kind == "fictional" for denied in found)
 
 
 def asked_of(store: ConsentStore, request: RenderRequest) -> dict[str, object]:

@@ -8,13 +8,13 @@ from sqlalchemy import Connection, bindparam, select
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.face_gallery import FaceGroup, FaceMatch
-from portrait_anim.consent.matching import MatchPolicy
+from portrait_anim.consent.matching import MatchPolicy, matches
 from portrait_anim.consent.records import Cameo, CameoKind
 from portrait_anim.consent.rows import find_cameo
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.types import IdentityEmbedding
 
-__all__ = ["FaceMatch", "nearest_people", "protected_people"]
+__all__ = ["FaceMatch", "nearest_people", "protected_people", "shows_real_person"]
 
 _SAME_PICTURE = select(schema.cameos.c.id).where(
     schema.cameos.c.portrait_digest == bindparam("digest"),
@@ -95,3 +95,25 @@ def protected_people(
         ids[against] = None
     people = (find_cameo(connection, store, one) for one in ids)
     return [person for person in people if person is not None and person.status == "active"]
+
+
+def shows_real_person(
+    connection: Connection, store: ConsentStore, cameo: Cameo, match: MatchPolicy | None = None
+) -> bool:
+    """Say whether a figure shows, or cannot be told from, a real person who enrolled in the meantime.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        cameo: The figure.
+        match: How alike faces must be to count as one person.
+
+    Raises:
+        LedgerTampered: If a row was changed outside the program.
+    """
+    match = match or MatchPolicy()
+    return any(
+        matches(face, person.embeddings, match) is not False
+        for face in cameo.embeddings
+        for person in protected_people(connection, store, face, cameo.portrait_digest, match)
+    )

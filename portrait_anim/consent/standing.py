@@ -13,8 +13,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from portrait_anim.consent.denylist import is_denied
 from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.ledger import recorded, time_text
+from portrait_anim.consent.people_search import shows_real_person
 from portrait_anim.consent.records import LedgerRow, utc
 from portrait_anim.consent.rows import find_cameo, find_grants
 from portrait_anim.consent.store import ConsentStore
@@ -119,6 +121,10 @@ def refusal_of(connection: Connection, store: ConsentStore, facts: PermitFacts, 
             reason, why = "revoked", "the owner revoked the grant; stop and destroy what was made"
         elif not facts.issued <= now < facts.expires:
             reason, why = "expired", f"it held until {facts.expires.isoformat()}; ask for a new permit"
+        elif is_denied(connection, store, cameo):
+            reason, why = "denylisted", "the face is protected here since; stop and destroy what was made"
+        elif cameo.kind == "fictional" and shows_real_person(connection, store, cameo):
+            reason, why = "matches_real_person", "the person shown enrolled since; stop and destroy what was made"
     if not reason:
         return None
     return ConsentDenied(

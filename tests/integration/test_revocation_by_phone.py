@@ -1,4 +1,4 @@
-"""A real render runs while its owner, elsewhere, ends the permission or withdraws the render through the service."""
+"""A real render runs while its owner ends it through the service, or the operator protects the face."""
 
 import threading
 from datetime import datetime, timedelta, timezone
@@ -13,9 +13,10 @@ from fastapi.testclient import TestClient
 
 from portrait_anim import studio
 from portrait_anim.consent.accounts import create_account
+from portrait_anim.consent.denylist import add_denied
 from portrait_anim.consent.grants import grant
 from portrait_anim.consent.inbox import list_uses
-from portrait_anim.consent.ledger import verify
+from portrait_anim.consent.ledger import Ledger, verify
 from portrait_anim.consent.rows import put_cameo
 from portrait_anim.consent.store import open_store
 from portrait_anim.enrolment import enroll_fictional_from_file
@@ -27,8 +28,8 @@ from portrait_anim.weights import samples_dir
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("act", ["revoke", "withdraw", "delete"])
-def test_the_owner_ends_a_running_render_from_the_phone(act, tmp_path):
+@pytest.mark.parametrize("act", ["revoke", "withdraw", "delete", "deny"])
+def test_a_running_render_is_ended_from_elsewhere(act, tmp_path):
     home, now = tmp_path / "home", datetime.now(timezone.utc)
     with open_store(home) as store:
         cameo = enroll_fictional_from_file(
@@ -52,8 +53,11 @@ def test_the_owner_ends_a_running_render_from_the_phone(act, tmp_path):
                 (use,) = phone.get(f"/cameos/{cameo.id}/uses").json()
                 assert use["kind"] == "draft"
                 answer = phone.post(f"/permits/{use['permit_id']}/withdraw", json={})
-            else:
+            elif act == "delete":
                 answer = phone.delete(f"/cameos/{cameo.id}")
+            else:
+                add_denied(store, cameo.embeddings, label="request 7", now=now)  # by the operator, on a request
+                answer = phone.get("/me")
             assert answer.status_code == 200
             ended.set()
 
@@ -73,9 +77,12 @@ def test_the_owner_ends_a_running_render_from_the_phone(act, tmp_path):
                 options=AnimationOptions(size_px=256, num_steps=1), on_progress=watch,
             )  # fmt: skip
         owner_elsewhere.join()
-        assert caught.value.reason == {"revoke": "revoked", "withdraw": "withdrawn", "delete": "deleted"}[act]
+        reason = {"revoke": "revoked", "withdraw": "withdrawn", "delete": "deleted", "deny": "denylisted"}[act]
+        assert caught.value.reason == reason
         assert max(frames) == 4
         assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
         kinds = [use.kind for use in list_uses(store)]
-        assert kinds == {"revoke": ["aborted"], "withdraw": ["withdrawn"], "delete": []}[act]
+        assert kinds == {"withdraw": ["withdrawn"], "delete": []}.get(act, ["aborted"])
+        (row,) = Ledger(store).rows(kind="aborted")
+        assert row.payload["reason"] == reason
         assert verify(store) > 3

@@ -1,16 +1,22 @@
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from portrait_anim.consent.acknowledgements import acknowledge, was_acknowledged
+from portrait_anim.consent.denylist import add_denied, is_denied, remove_denied
 from portrait_anim.consent.grants import get_grant, grants_for, revoke
-from portrait_anim.consent.ledger import Ledger, verify
+from portrait_anim.consent.ledger import Ledger, append_row, verify
 from portrait_anim.consent.permit import authorise, still_valid
-from portrait_anim.consent.registry import delete_cameo
+from portrait_anim.consent.records import Cameo
+from portrait_anim.consent.registry import delete_cameo, get_cameo
 from portrait_anim.consent.renders import record_render
+from portrait_anim.consent.rows import put_cameo
 from portrait_anim.consent.standing import PERMIT_LIFETIME, check_permit
 from portrait_anim.errors import ConsentDenied
+from portrait_anim.types import IdentityEmbedding
 
 
 @pytest.fixture
@@ -52,6 +58,45 @@ def test_revocation_deletion_and_the_end_of_the_render_stop_a_remote_worker(stor
     assert reason_of(lambda: check_permit(store, second.id, now)) == "used_up"
     delete_cameo(store, fictional, now=now)
     assert reason_of(lambda: check_permit(store, third.id, now)) == "deleted"
+
+
+def test_who_is_put_on_the_denylist_ends_renders_that_run(store, fictional, permit, give, ask, now, someone):
+    add_denied(store, [someone(2)], label="somebody else", now=now)
+    still_valid(store, permit, now)
+    entry = add_denied(store, [someone(1, age=0.2)], label="request 7", now=now)
+    assert reason_of(lambda: still_valid(store, permit, now)) == "denylisted"
+    assert reason_of(lambda: check_permit(store, permit.id, now)) == "denylisted"
+    finish = {"output_digest": "ab" * 32, "duration_s": 2.0, "num_frames": 50, "now": now}
+    assert reason_of(lambda: record_render(store, permit, **finish)) == "denylisted"
+    (row,) = Ledger(store).rows(kind="aborted")
+    assert (row.permit_id, row.payload["reason"]) == (permit.id, "denylisted")
+    remove_denied(store, entry.id, now=now)
+    still_valid(store, authorise(store, ask(fictional), now=now), now)
+
+
+def test_a_face_that_cannot_be_compared_ends_renders_of_figures_only(store, permit, now):
+    other_model = IdentityEmbedding(vector=np.ones(512, np.float32), backend="arcface")
+    add_denied(store, [other_model], label="request 8", now=now)
+    assert reason_of(lambda: still_valid(store, permit, now)) == "denylisted"
+    real = replace(get_cameo(store, permit.cameo_id), kind="real")
+    with store.read() as connection:
+        assert not is_denied(connection, store, real)
+
+
+def test_a_person_who_enrols_ends_renders_of_a_figure_with_their_face(store, permit, now, someone, digest):
+    def enrol(who):
+        cameo = Cameo(
+            id=f"cam_{who:016x}", name="Ada", kind="real", portrait_digest=digest(90 + who), embeddings=(someone(who),),
+            created=now,
+        )  # fmt: skip
+        with store.write() as connection:
+            put_cameo(connection, store, cameo, new=True)
+            append_row(connection, store, "enrolled", now=now, cameo_id=cameo.id, payload={})
+
+    enrol(2)
+    still_valid(store, permit, now)
+    enrol(1)
+    assert reason_of(lambda: still_valid(store, permit, now)) == "matches_real_person"
 
 
 def test_a_ledger_row_put_beside_the_chain_opens_nothing(store, permit, now, tamper):
