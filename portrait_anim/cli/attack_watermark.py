@@ -15,8 +15,9 @@ from portrait_anim.cli.options import Json
 
 if TYPE_CHECKING:
     from portrait_anim.evaluation.attacks import Attack
+    from portrait_anim.evaluation.watermark_pairs import PairResult
     from portrait_anim.evaluation.watermark_report import AttackResult, Visibility
-    from portrait_anim.evaluation.watermark_rivals import Mark
+    from portrait_anim.evaluation.watermark_rivals import Mark, OwnMark
     from portrait_anim.types import UInt8Array
 
 _TEST_ID: Final = 0x5EED_C0FFEE_42 & ((1 << 48) - 1)
@@ -29,7 +30,10 @@ def attack_watermark(
     single_frame: Annotated[
         bool, typer.Option("--single-frame", help="Read one frame; only attacks that one frame must survive.")
     ] = False,
-    pairs: Annotated[bool, typer.Option("--pairs", help="All pairs of attacks; takes hours.")] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="All pairs of attacks; takes an hour or two.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="File for the results of --pairs; what it holds is not run again.")
+    ] = None,
     only: Annotated[
         str | None, typer.Option(help="Only attacks whose name holds one of these, such as crop,JPEG.")
     ] = None,
@@ -47,17 +51,17 @@ def attack_watermark(
     from portrait_anim.evaluation import attacks as table
     from portrait_anim.evaluation.watermark_report import write_report
 
-    chosen = table.table()
+    if resume is not None and not pairs:
+        raise typer.BadParameter("expected --pairs with it, whose results it keeps", param_hint="--resume")
+    frames, fps = _frames(file, seconds)
     if pairs:
-        chosen = table.pairs(chosen)
-    if single_frame:
-        chosen = [attack for attack in chosen if attack.single]
-    if only is not None:
-        words = [word.strip().lower() for word in only.split(",") if word.strip()]
-        chosen = [attack for attack in chosen if any(word in attack.name.lower() for word in words)]
+        joined = [pair for pair in table.pairs(table.table()) if _wanted(f"{pair[0].name} + {pair[1].name}", only)]
+        outcomes = _measure_pairs(frames, fps, joined, resume, seed)
+        emit({"results": outcomes}, as_json=as_json)
+        return
+    chosen = [attack for attack in table.table() if _wanted(attack.name, only) and (attack.single or not single_frame)]
     if not chosen:
         raise typer.BadParameter(f"expected part of the name of an attack, got {only!r}", param_hint="--only")
-    frames = _frames(file, seconds)
     results, looks = _measure(frames, chosen, single_frame=single_frame, seed=seed, compare=compare)
     _show(results, looks)
     if report is not None:
@@ -66,32 +70,69 @@ def attack_watermark(
     emit({"visibility": looks, "results": results}, as_json=as_json)
 
 
-def _frames(file: Path, seconds: float) -> list[UInt8Array]:
+def _wanted(name: str, only: str | None) -> bool:
+    """Whether a name holds one of the words, split by commas."""
+    return only is None or any(word.strip().lower() in name.lower() for word in only.split(",") if word.strip())
+
+
+def _frames(file: Path, seconds: float) -> tuple[list[UInt8Array], float]:
     from portrait_anim.media.image import is_image, read_image
     from portrait_anim.media.reader import VideoReader
 
     if is_image(file):
-        return [read_image(file)]
+        return [read_image(file)], 1.0
     with VideoReader(file) as video:
-        count = max(1, round(seconds * float(video.fps or 25)))
-        return [frame.image for frame in itertools.islice(video, count)]
+        fps = float(video.fps or 25)
+        return [frame.image for frame in itertools.islice(video, max(1, round(seconds * fps)))], fps
 
 
-def _measure(
-    frames: list[UInt8Array], chosen: Sequence[Attack], *, single_frame: bool, seed: int, compare: bool
-) -> tuple[list[AttackResult], list[Visibility]]:
-    from portrait_anim.evaluation.watermark_report import measure, visibility
+def _own_mark(frames: list[UInt8Array]) -> tuple[OwnMark, bool]:
+    """Our mark with the id that the frames carry, and whether they carry one."""
     from portrait_anim.evaluation.watermark_rivals import OwnMark
     from portrait_anim.provenance.watermark import read_frames
 
     there = read_frames(frames)
     render_id = _TEST_ID if there is None else there.render_id
     say(f"Render id {render_id:012x}: " + ("marked for this test" if there is None else "found in the file"))
-    marks: list[Mark] = [OwnMark(render_id), *(_rivals(render_id) if compare else [])]
+    return OwnMark(render_id), there is not None
+
+
+def _measure_pairs(
+    frames: list[UInt8Array], fps: float, joined: Sequence[tuple[Attack, Attack]], resume: Path | None, seed: int
+) -> list[PairResult]:
+    from portrait_anim.evaluation.watermark_pairs import PairLog, measure_pairs
+
+    mark, there = _own_mark(frames)
+    marked = frames if there else mark.mark(frames)
+    log = None if resume is None else PairLog(resume, marked, seed)
+    with progress_bars() as on_progress:
+        results = measure_pairs(
+            mark, marked, joined, fps=fps, seed=seed, done=() if log is None else log.results,
+            on_result=None if log is None else log.add, on_progress=on_progress,
+        )  # fmt: skip
+    missed = [result for result in results if not result.detected]
+    show_table(
+        "Pairs after which the watermark was not found", ("first", "second", "bits", "seconds"),
+        [(item.first, item.second, f"{100 * item.bit_accuracy:.0f} %", item.seconds) for item in missed],
+    )  # fmt: skip
+    for seconds in sorted({result.seconds for result in results}):
+        count = sum(result.detected and result.seconds == seconds for result in results)
+        say(f"found from {seconds:g} s: {count}")
+    say(f"{mark.name}: found after {len(results) - len(missed)} of {len(results)} pairs of attacks")
+    return results
+
+
+def _measure(
+    frames: list[UInt8Array], chosen: Sequence[Attack], *, single_frame: bool, seed: int, compare: bool
+) -> tuple[list[AttackResult], list[Visibility]]:
+    from portrait_anim.evaluation.watermark_report import measure, visibility
+
+    own, there = _own_mark(frames)
+    marks: list[Mark] = [own, *(_rivals(own.render_id) if compare else [])]
     results, looks = [], []
     with progress_bars() as on_progress:
         for mark in marks:
-            if there is not None and isinstance(mark, OwnMark):
+            if there and mark is own:
                 marked = frames
             else:
                 marked = mark.mark(frames)

@@ -88,17 +88,18 @@ def followed_by(first: Attack, second: Attack) -> Attack:
     )  # fmt: skip
 
 
-def pairs(attacks: Sequence[Attack]) -> list[Attack]:
+def pairs(attacks: Sequence[Attack]) -> list[tuple[Attack, Attack]]:
     """All pairs of those attacks that take part in pairs.
 
     Args:
         attacks: Rows of the table.
 
     Returns:
-        Each pair once.
+        Each pair once, in the order in which both are applied; pairs with the same first attack are neighbours.
     """
     chosen = [attack for attack in attacks if attack.paired]
-    return [followed_by(first, second) for first, second in itertools.combinations(chosen, 2)]
+    chosen.sort(key=lambda attack: _ORDER.index(attack.kind))
+    return list(itertools.combinations(chosen, 2))
 
 
 def _each(function: Callable[[UInt8Array], UInt8Array]) -> Apply:

@@ -62,22 +62,22 @@ class OwnMark:
     name = "portrait_anim"
 
     def __init__(self, render_id: int) -> None:
-        self._render_id = render_id
+        self.render_id = render_id
 
     def mark(self, frames: Sequence[UInt8Array]) -> list[UInt8Array]:
         """Mark frames of one size."""
         height, width = frames[0].shape[:2]
-        marker = Watermarker(self._render_id, (width, height))
+        marker = Watermarker(self.render_id, (width, height))
         return [marker.mark(frame) for frame in frames]
 
     def read(self, frames: Sequence[UInt8Array]) -> Outcome:
         """Look for the mark; another id than ours counts as not detected."""
         search = Search()
         reading = read_frames(evenly(frames, MAX_READ_FRAMES), search=search)
-        if reading is not None and reading.render_id == self._render_id:
+        if reading is not None and reading.render_id == self.render_id:
             return Outcome(bit_accuracy=1.0, detected=True, log10_false_positive=reading.log10_false_positive)
         guess = search.best_guess
-        wrong = ID_BITS / 2 if guess is None else (guess ^ self._render_id).bit_count()
+        wrong = ID_BITS / 2 if guess is None else (guess ^ self.render_id).bit_count()
         return Outcome(bit_accuracy=1 - wrong / ID_BITS, detected=False, log10_false_positive=None)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from portrait_anim.media.image import check_image, is_image, read_image
 from portrait_anim.media.reader import VideoReader
 from portrait_anim.provenance import watermark_code, watermark_pattern
-from portrait_anim.provenance.watermark_embed import add_pattern
+from portrait_anim.provenance.watermark_embed import add_pattern, dither
 from portrait_anim.provenance.watermark_reading import Search, WatermarkReading
 from portrait_anim.provenance.watermark_residual import SMALLEST_SIDE_PX, ResidualSum
 from portrait_anim.types import UInt8Array
@@ -52,6 +52,7 @@ class Watermarker:
         tile = watermark_pattern.tile(render_id, period_px)
         repeats = (-(-height // period_px), -(-width // period_px))
         self._pattern = np.ascontiguousarray(np.tile(tile, repeats)[:height, :width])
+        self._dither = dither(self.size)
 
     def mark(self, image: UInt8Array) -> UInt8Array:
         """Mark a picture.
@@ -70,7 +71,7 @@ class Watermarker:
             raise ValueError(
                 f"Expected pictures of {self.size[0]}x{self.size[1]} px, got {image.shape[1]}x{image.shape[0]}."
             )
-        return add_pattern(image, self._pattern)
+        return add_pattern(image, self._pattern, self._dither)
 
 
 def read_frames(

@@ -10,7 +10,7 @@ import numpy as np
 
 from portrait_anim.provenance import watermark_fold, watermark_pattern, watermark_sync
 from portrait_anim.provenance.watermark_residual import reading_scale
-from portrait_anim.provenance.watermark_sync import Geometry, Spectra
+from portrait_anim.provenance.watermark_sync import NO_STRETCH, Geometry, Spectra, Stretch
 from portrait_anim.types import Float32Array, Float64Array
 
 _BLOCK_PX: Final = 384
@@ -19,7 +19,13 @@ _PART_LEVEL_PX: Final = 720  # parts are looked at where the shorter side is at 
 _LEAST_PART_SCORE: Final = 4.6
 _MOST_PARTS: Final = 4
 _PART_MARGINS_PX: Final = (0, 96)  # a part is read alone, and with its surroundings
-_STRETCHES: Final = tuple(float(np.exp(step * 0.045)) for step in range(-9, 10) if step)
+_STRETCHES: Final = tuple(Stretch(factor=float(np.exp(step * 0.045))) for step in range(-9, 10) if step)
+_SLANTS: Final = (
+    NO_STRETCH,
+    *(Stretch(factor=factor, direction_deg=angle) for angle in (0.0, 45.0, 90.0, 135.0) for factor in (1.05, 1.1)),
+)
+_TILTS: Final = tuple((x, y) for x in (-0.08, -0.04, 0.0, 0.04, 0.08) for y in (-0.08, -0.04, 0.0, 0.04, 0.08))
+_MOST_TILTED: Final = 10
 _SCALES: Final = tuple(float(np.exp(step * 0.01)) for step in range(-80, 81))
 _TURNS_DEG: Final = tuple(0.6 * step for step in range(-20, 21) if step)
 _MIRROR: Final = np.diag([-1.0, 1.0])
@@ -47,6 +53,8 @@ class Guess:
             return self.geometry
         if len(self.spectra.power) == 1:
             return watermark_sync.refine(self.spectra, self.geometry, tilted=False)
+        if self.geometry.tilt.any():
+            return watermark_sync.refine(self.spectra, self.geometry, tilted=True)
         geometry = watermark_sync.refine(self.spectra.mean(), self.geometry, tilted=False)
         return watermark_sync.refine(self.spectra, geometry, tilted=True)
 
@@ -137,6 +145,31 @@ def stretched(levels: Sequence[Float32Array]) -> Iterator[Guess]:
         for geometry in watermark_sync.search(power, count=1, stretch=stretch):
             found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=spectra))
     yield from sorted(found, key=lambda guess: -guess.geometry.score)[:4]
+
+
+def tilted(levels: Sequence[Float32Array]) -> Iterator[Guess]:
+    """Guess perspective: what the mean spectrum shows, under all tilts, by how well it fits the blocks.
+
+    Args:
+        levels: Residuals.
+
+    Yields:
+        The guesses that fit best.
+    """
+    level, residual = _working_level(levels, _PART_LEVEL_PX)
+    spectra = watermark_sync.block_spectra(residual, _PART_PX)
+    if len(spectra.power) == 1:
+        return
+    power = spectra.mean().power[0]
+    extent_px = float(np.abs(spectra.centres).max())
+    found = []
+    for stretch in _SLANTS:
+        for flat in watermark_sync.search(power, count=2, stretch=stretch):
+            for tilt in np.array(_TILTS) / extent_px:
+                fit = watermark_sync.score(spectra, np.concatenate([flat.linear.ravel(), tilt]))
+                found.append(Geometry(linear=flat.linear, tilt=tilt, score=fit))
+    for geometry in sorted(found, key=lambda item: -item.score)[:_MOST_TILTED]:
+        yield Guess(residual=residual, level=level, geometry=geometry, spectra=spectra)
 
 
 def from_pilots(levels: Sequence[Float32Array], size: tuple[int, int]) -> Iterator[tuple[Guess, int]]:

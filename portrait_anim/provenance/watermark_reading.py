@@ -100,6 +100,7 @@ class Search:
         if thorough:
             yield from watermark_guess.from_parts(levels)
             yield from watermark_guess.stretched(levels)
+            yield from watermark_guess.tilted(levels)
             for guess, num_folds in watermark_guess.from_pilots(levels, total.size):
                 self._folds += num_folds
                 yield guess

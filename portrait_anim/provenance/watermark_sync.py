@@ -79,6 +79,28 @@ class Geometry:
         return Geometry(linear=-self.linear, tilt=self.tilt, score=self.score)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """A picture pulled in one direction.
+
+    Attributes:
+        factor: How much longer it became.
+        direction_deg: In which direction, from x towards y [deg].
+    """
+
+    factor: float
+    direction_deg: float = 0.0
+
+    def undone(self) -> Float64Array:
+        """The `(2, 2)` symmetric matrix that gives the picture, and its frequencies, their old shape."""
+        angle = np.radians(self.direction_deg)
+        along = np.array([np.cos(angle), np.sin(angle)])
+        return np.asarray(np.eye(2) + (1 / self.factor - 1) * np.outer(along, along))
+
+
+NO_STRETCH: Final = Stretch(factor=1.0)
+
+
 def block_spectra(residual: Float32Array, block_px: int) -> Spectra:
     """Compute spectra of half overlapping blocks.
 
@@ -130,11 +152,13 @@ def _whiten(power: Float32Array) -> Float32Array:
 
 
 @functools.lru_cache(maxsize=48)
-def _polar_map(size: int, stretch: float) -> tuple[Float32Array, Float32Array]:
+def _polar_map(size: int, stretch: Stretch) -> tuple[Float32Array, Float32Array]:
     angle = (np.arange(_NUM_ANGLES) / _NUM_ANGLES - 0.5) * np.pi
     radius = _RADIUS_MIN * np.exp(_LOG_STEP * np.arange(_NUM_RADII)) * size
-    x = np.outer(np.cos(angle) / stretch, radius).astype(np.float32)
-    y = (np.outer(np.sin(angle), radius) + size // 2).astype(np.float32)
+    across, down = np.tensordot(stretch.undone(), np.stack([np.cos(angle), np.sin(angle)]), axes=1)
+    sign = np.where(across < 0, -1.0, 1.0)
+    x = np.outer(across * sign, radius).astype(np.float32)
+    y = (np.outer(down * sign, radius) + size // 2).astype(np.float32)
     return x, y
 
 
@@ -166,13 +190,13 @@ def _weights() -> Float32Array:
     return values
 
 
-def search(power: Float32Array, *, count: int, stretch: float = 1.0) -> list[Geometry]:
+def search(power: Float32Array, *, count: int, stretch: Stretch = NO_STRETCH) -> list[Geometry]:
     """Look through all scales and angles, also mirrored.
 
     Args:
         power: `(F, F / 2 + 1)` whitened power spectrum.
         count: Number of candidates per handedness.
-        stretch: Factor by which the picture is taken to be stretched in width.
+        stretch: How the picture is taken to be stretched.
 
     Returns:
         Candidates, best first.
@@ -192,7 +216,7 @@ def search(power: Float32Array, *, count: int, stretch: float = 1.0) -> list[Geo
             angle = row / _NUM_ANGLES * np.pi
             zoom = np.exp((column + first) * _LOG_STEP)  # pattern pixels per picture pixel
             turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-            linear = zoom * (np.diag([-1.0, 1.0]) if mirrored else np.eye(2)) @ turn @ np.diag([1 / stretch, 1.0])
+            linear = zoom * (np.diag([-1.0, 1.0]) if mirrored else np.eye(2)) @ turn @ stretch.undone()
             found.append(Geometry(linear=linear, tilt=np.zeros(2), score=float(surface[row, column])))
     return sorted(found, key=lambda item: -item.score)
 

@@ -70,10 +70,18 @@ def test_pairs_apply_both_and_encode_last():
     assert pair.name == "scale 50 % + JPEG 50"
     assert pair.single
     assert pair(_moving(96, 1), np.random.default_rng(0))[0].shape == (48, 48, 3)
-    assert (
-        len(attacks.pairs(TABLE))
-        == sum(attack.paired for attack in TABLE) * (sum(attack.paired for attack in TABLE) - 1) // 2
-    )
+
+
+def test_pairs_come_once_and_in_the_order_of_an_edit():
+    joined = attacks.pairs(TABLE)
+    paired = sum(attack.paired for attack in TABLE)
+    assert len({frozenset((first.name, second.name)) for first, second in joined}) == paired * (paired - 1) // 2
+    for first, second in joined:
+        assert attacks.followed_by(second, first).name in (
+            f"{first.name} + {second.name}", f"{second.name} + {first.name}"
+        )  # fmt: skip
+        if first.kind != second.kind:
+            assert attacks.followed_by(second, first).name == f"{first.name} + {second.name}"
 
 
 @pytest.mark.parametrize(
