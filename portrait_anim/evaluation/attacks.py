@@ -16,14 +16,15 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from portrait_anim.evaluation import attack_codecs as codecs
+from portrait_anim.evaluation import attack_edits as edits
 from portrait_anim.evaluation import attack_geometry as geometry
 from portrait_anim.evaluation import attack_pixels as pixels
 from portrait_anim.types import UInt8Array
 
 Frames: TypeAlias = Sequence[UInt8Array]
 Apply: TypeAlias = Callable[[Frames, np.random.Generator], list[UInt8Array]]
-Kind = Literal["none", "tone", "pixels", "cover", "time", "geometry", "encoding"]
-_ORDER: Final[tuple[Kind, ...]] = ("none", "tone", "pixels", "cover", "time", "geometry", "encoding")
+Kind = Literal["none", "tone", "pixels", "cover", "time", "geometry", "edit", "encoding"]
+_ORDER: Final[tuple[Kind, ...]] = ("none", "tone", "pixels", "cover", "time", "geometry", "edit", "encoding")
 
 TRIM_S: Final = 1.0
 
@@ -193,6 +194,31 @@ def _geometry() -> list[Attack]:
     ]  # fmt: skip
 
 
+def _edits() -> list[Attack]:
+    def row(name: str, apply: Apply, parameters: str) -> Attack:
+        return Attack(name=name, kind="edit", apply=apply, parameters=parameters)
+
+    return [
+        row("squeezed", _each(partial(geometry.scale, factor=0.75, other=1.0)), "to 75 % of the width"),
+        row("odd size", _each(partial(geometry.scale, factor=0.777, other=0.841)), "to 77.7 x 84.1 %"),
+        row("blurred bars", _each(edits.blurred_bars), "9:16, over a blurred copy of itself"),
+        row("ticker", edits.ticker, "running text over 12 % of the height"),
+        row("collage", edits.collage, "beside something else of the same size"),
+        row("vignette", _each(edits.vignette), "warmer, corners darker by half"),
+        row("pan and zoom", edits.pan_zoom, "from all to 77 % of the side, towards a corner"),
+        row("bend", edits.bend, "smooth displacement, 1.5 px"),
+        row("frames averaged", edits.average, "three at a time"),
+        row("non-local means", _each(edits.non_local_means), "h = 5"),
+    ]
+
+
+def _twice(first: Apply, second: Apply) -> Apply:
+    def apply(frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
+        return second(first(frames, rng), rng)
+
+    return apply
+
+
 def _encodings() -> list[Attack]:
     def row(name: str, apply: Apply, parameters: str, *, single: bool = False, paired: bool = False) -> Attack:
         return Attack(name=name, kind="encoding", apply=apply, single=single, paired=paired, parameters=parameters)
@@ -216,7 +242,10 @@ def _encodings() -> list[Attack]:
         row("JPEG 50", _each(partial(codecs.still, kind="JPEG", quality=50)), "each frame", single=True, paired=True),
         row("JPEG 30", _each(partial(codecs.still, kind="JPEG", quality=30)), "each frame"),
         row("WebP 50", _each(partial(codecs.still, kind="WEBP", quality=50)), "each frame"),
-        row("GIF", _each(codecs.palette), "64 colours, dithered"),
+        row("JPEG twice", _each(codecs.still_twice), "70, cut by 3 px, 50"),
+        row("GIF", _each(partial(codecs.palette, colours=64)), "64 colours, dithered"),
+        row("16 colours", _each(partial(codecs.palette, colours=16)), "dithered"),
+        row("H.264 twice", _twice(video("libx264", crf="26"), video("libx264", crf="28")), "CRF 26, then CRF 28"),
     ]
 
 
@@ -227,4 +256,4 @@ def _unchanged(frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
 def table() -> list[Attack]:
     """Give all attacks, the untouched frames first."""
     nothing = Attack(name="none", kind="none", apply=_unchanged, single=True, parameters="as marked")
-    return [nothing, *_encodings(), *_geometry(), *_tone(), *_pixels(), *_time()]
+    return [nothing, *_encodings(), *_geometry(), *_edits(), *_tone(), *_pixels(), *_time()]

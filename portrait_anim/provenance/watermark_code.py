@@ -104,13 +104,18 @@ def decode(soft: Float32Array) -> tuple[int, bool]:
     Raises:
         ValueError: If there are not 432 values.
     """
+    render_id, check = decode_with_check(soft)
+    return render_id, crc24(render_id) == check
+
+
+def decode_with_check(soft: Float32Array) -> tuple[int, int]:
+    """Find the most likely number and the 24-bit check that came with it; see `decode`."""
     if soft.shape != (CODED_BITS,):
         raise ValueError(f"Expected {CODED_BITS} soft bits, got {soft.shape}.")
     word = 0
     for bit in _most_likely(soft.reshape(INFO_BITS, RATE).astype(np.float32)):
         word = (word << 1) | int(bit)
-    render_id, check = word >> CHECK_BITS, word & ((1 << CHECK_BITS) - 1)
-    return render_id, crc24(render_id) == check
+    return word >> CHECK_BITS, word & ((1 << CHECK_BITS) - 1)
 
 
 def _most_likely(soft: Float32Array) -> list[int]:

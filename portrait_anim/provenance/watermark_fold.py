@@ -103,13 +103,24 @@ def find_message(folded: Float32Array, *, tries: int, least_z: float) -> tuple[M
         done += 1
         soft = watermark_pattern.soft_bits(aligned[NUM_PILOTS:], _trust(aligned[:NUM_PILOTS].real))
         render_id, valid = watermark_code.decode(soft)
-        # Hoeffding's bound for a sum of cosines of random phases.
-        chance = min(0.0, -z * z / 2 / np.log(10) + np.log10(_NUM_POSITIONS))
-        message = Message(render_id=render_id, valid=valid, pilot_z=z, log10_pilots=float(chance), half_turn=bool(side))
+        message = Message(
+            render_id=render_id, valid=valid, pilot_z=z, log10_pilots=log10_chance(z), half_turn=bool(side)
+        )
         best = message if best is None or valid else best
         if valid:
             break
     return best, positions[0][0], done
+
+
+def log10_chance(z: float) -> float:
+    """Bound the chance that pilots of random phases agree that well at any position, as a power of ten.
+
+    Hoeffding's bound for a sum of cosines, times the positions; above 0 it says nothing.
+
+    Args:
+        z: Agreement [standard deviations].
+    """
+    return float(-z * z / 2 / np.log(10) + np.log10(_NUM_POSITIONS))
 
 
 def pilot_z(residual: Float32Array, geometry: Geometry) -> tuple[float, bool]:

@@ -66,6 +66,12 @@ class Search:
         self._decodings = 0
         self._guess_z = 0.0
         self.best_guess: int | None = None
+        self._highest_z = 0.0
+
+    @property
+    def log10_pilots(self) -> float:
+        """Bound for the chance of pilots as good as the best so far, tries counted, as a power of ten."""
+        return watermark_fold.log10_chance(self._highest_z) + float(np.log10(max(1, self._folds)))
 
     @property
     def expired(self) -> bool:
@@ -130,6 +136,7 @@ class Search:
         folded = watermark_fold.fold(guess.residual, geometry)
         message, highest, tries = watermark_fold.find_message(folded, tries=_TRIES, least_z=_LEAST_PILOT_Z)
         self._decodings += tries
+        self._highest_z = max(self._highest_z, highest)
         if message is not None and message.pilot_z > self._guess_z:
             self.best_guess, self._guess_z = message.render_id, message.pilot_z
         return message, highest
