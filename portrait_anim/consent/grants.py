@@ -22,7 +22,7 @@ from portrait_anim.consent.records import (
     duration_ms,
     utc,
 )
-from portrait_anim.consent.rows import find_cameo, find_grants, put_grant
+from portrait_anim.consent.rows import find_cameo, find_grants, find_grants_for, put_grant
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied
 
@@ -134,7 +134,7 @@ def grants_for(store: ConsentStore, *grantees: str) -> list[Grant]:
         *grantees: The names that this person goes by, such as name and account id.
     """
     with store.read() as connection:
-        found = find_grants(connection, store)
+        found = find_grants_for(connection, store, grantees)
         cameos: dict[str, Cameo | None] = {}
         mine = []
         for given in found:

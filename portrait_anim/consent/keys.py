@@ -7,6 +7,7 @@ ledger was written by this installation. The keys that encrypt personal values a
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import stat
@@ -19,6 +20,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from portrait_anim.errors import ConsentError
 
@@ -64,11 +67,14 @@ class OperatorKeys:
         public_key: 32 raw bytes of the Ed25519 public key.
     """
 
-    __slots__ = ("_checked", "_public", "_signing", "public_key")
+    __slots__ = ("_checked", "_lookup_key", "_public", "_signing", "public_key")
 
     def __init__(self, signing: Ed25519PrivateKey) -> None:
         self._signing = signing
         self._public = signing.public_key()
+        self._lookup_key = HKDF(SHA256(), length=32, salt=None, info=b"portrait-anim lookup").derive(
+            signing.private_bytes_raw()
+        )
         self._checked: OrderedDict[bytes, None] = OrderedDict()
         self.public_key = self._public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
@@ -98,6 +104,18 @@ class OperatorKeys:
             return False
         self._remember(known)
         return True
+
+    def lookup(self, purpose: str, text: str) -> str:
+        """Return the digest under which a secret text is found again; without the key nobody can make or guess it.
+
+        Args:
+            purpose: What kind of text it is; the same text has other digests for other purposes.
+            text: The text.
+
+        Returns:
+            HMAC-SHA256 under a key derived from the signing key, hexadecimal.
+        """
+        return hmac.new(self._lookup_key, canonical([purpose, text]), "sha256").hexdigest()
 
     def _remember(self, known: bytes) -> None:
         self._checked[known] = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.ledger import recorded
@@ -167,6 +168,7 @@ def put_grant(connection: Connection, store: ConsentStore, grant: Grant, *, new:
         "level": grant.level,
         "forbidden": grant.forbidden,
         "label_size": grant.label_size,
+        "grantee_key": _grantee_key(store, grant.grantee) if grant.grantee else "",
     }
     put_row(connection, store, schema.grants, values, new=new)
 
@@ -186,7 +188,45 @@ def find_grants(
         LedgerTampered: If a row was changed outside the program or restored to before its revocation.
     """
     wanted = {"id": grant_id} if grant_id is not None else {} if cameo_id is None else {"cameo_id": cameo_id}
-    grants = [_grant(row) for row in matching_rows(connection, store, schema.grants, **wanted)]
+    return _checked_grants(connection, matching_rows(connection, store, schema.grants, **wanted))
+
+
+def find_grants_for(connection: Connection, store: ConsentStore, names: Collection[str]) -> list[Grant]:
+    """Read the grants that may be for somebody, oldest first; only these are opened.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        names: The names that this person goes by, such as name and account id.
+
+    Returns:
+        Those that name the person, those for everyone, and those for the owner of a cameo that is the person's.
+
+    Raises:
+        LedgerTampered: If a row was changed outside the program or restored to before its revocation.
+    """
+    grants, cameos = schema.grants.c, schema.cameos.c
+    keys = [_grantee_key(store, name) for name in names]
+    own = select(cameos.id).where(cameos.owner_account.in_(names), cameos.owner_account != "")
+    rows = find_rows(
+        connection,
+        store,
+        schema.grants,
+        or_(
+            and_(grants.level == "person", grants.grantee_key.in_(keys)),
+            grants.level == "everyone",
+            and_(grants.level == "owner", grants.cameo_id.in_(own)),
+        ),
+    )
+    return _checked_grants(connection, rows)
+
+
+def _grantee_key(store: ConsentStore, grantee: str) -> str:
+    return store.keys.lookup("grantee", grantee)
+
+
+def _checked_grants(connection: Connection, rows: Iterable[Values]) -> list[Grant]:
+    grants = [_grant(row) for row in rows]
     for grant in grants:
         if grant.revoked_at is None and recorded(connection, "revoked", grant_id=grant.id):
             raise changed(f"grant {grant.id}, which the ledger says was revoked")

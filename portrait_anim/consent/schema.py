@@ -1,4 +1,4 @@
-"""Tables of the consent store, version 2.
+"""Tables of the consent store, version 3.
 
 Rows of every table but `ledger`, `ledger_head`, `checkpoints`, `counters` and `meta` are signed one by one
 with the operator's key; the ledger is chained, its head and its checkpoints are signed. Times are ISO 8601
@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SECRET_TEXT = "text"  # noqa: S105 - a kind of column, not a password
 SECRET_BYTES = "bytes"  # noqa: S105
@@ -138,7 +138,9 @@ grants = Table(
     Column("level", String(20), nullable=False),
     Column("forbidden", Text, nullable=False),
     Column("label_size", String(20), nullable=False),
+    Column("grantee_key", String(64), nullable=False),  # keyed digest of the grantee, to find grants by
     _signature(),
+    Index("ix_grants_level_grantee_key", "level", "grantee_key"),
 )
 
 # What was charged to each grant, kept with the ledger row that changed it last, so that nothing is added up again.

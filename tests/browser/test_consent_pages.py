@@ -201,7 +201,7 @@ def test_an_owner_sees_a_use_withdraws_it_exports_and_erases(page: sync_api.Page
         assert "uses.json" in archive.namelist()
     page.fill("[name=confirmation]", served.cameo_id)
     page.click("text=Erase my cameo")
-    page.wait_for_selector("#told:has-text('Erased')")
+    page.wait_for_selector("#told:has-text('Only the record')")
     assert get_cameo(store, served.cameo_id).status == "deleted"
     page.reload()
     page.wait_for_selector("#problem:visible")  # the key opens nothing any more

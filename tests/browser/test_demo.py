@@ -227,7 +227,7 @@ def test_a_challenge_is_recorded_with_the_camera(page: sync_api.Page) -> None:
     page.wait_for_selector("#challenge-video video[src]")
     page.click("#verify-challenge")
     # The browser's fake camera shows a test pattern, which is nobody.
-    page.wait_for_selector(".toast-wrap :text('face')")
+    page.wait_for_selector(".toast-wrap :text('face')", timeout=900_000)
 
 
 @pytest.mark.parametrize("width", [360, 390, 768])

@@ -85,11 +85,12 @@ def test_revoking_is_final_and_recorded_once(store, fictional, give, now):
         "UPDATE grants SET max_renders = 1000000",
         "UPDATE grants SET grantee = signature",
         "UPDATE grants SET level = 'everyone'",
+        "UPDATE grants SET grantee_key = 'ff'",
         "UPDATE grants SET forbidden = ''",
         "UPDATE grants SET label_size = 'small'",
         "UPDATE grants SET revoked_at = NULL",
         "INSERT INTO grants SELECT 'gra_forged', cameo_id, grantee, purpose, allowed_contexts, created, expires, "
-        "max_renders, max_ms, commercial, NULL, level, forbidden, label_size, signature FROM grants",
+        "max_renders, max_ms, commercial, NULL, level, forbidden, label_size, grantee_key, signature FROM grants",
     ],
 )
 def test_an_altered_or_forged_grant_is_refused(statement, store, fictional, give, now, tamper):

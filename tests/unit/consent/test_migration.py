@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 import sqlite3
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -11,16 +12,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import create_engine
+from sqlalchemy import MetaData, create_engine
 
 from portrait_anim.consent import migrations, schema, verification
 from portrait_anim.consent.chain import genesis, head_message, row_digest
-from portrait_anim.consent.grants import list_grants
+from portrait_anim.consent.grants import grants_for, list_grants
+from portrait_anim.consent.identity import VAULT, open_vault
 from portrait_anim.consent.keys import canonical, load_or_create_keys
 from portrait_anim.consent.ledger import Ledger, verify
+from portrait_anim.consent.migrations import Sealing, tables_2
 from portrait_anim.consent.permit import authorise
 from portrait_anim.consent.registry import get_cameo, list_cameos
 from portrait_anim.consent.rows import find_challenge
+from portrait_anim.consent.signed_rows import sealed_row
 from portrait_anim.consent.store import open_store
 from portrait_anim.consent.usage import charged
 from portrait_anim.consent.verification import inspect_ledger
@@ -28,6 +32,7 @@ from portrait_anim.errors import ConsentError, LedgerTampered
 
 TIME = "2026-11-22T11:00:00.000000+00:00"
 STORE = "ab" * 16
+HERE = Path(__file__).parent  # version_N.sql: the tables of version N as SQLite had them; never edited
 
 
 class OldStore:
@@ -38,15 +43,8 @@ class OldStore:
         self.home, self.keys = home, load_or_create_keys(home / "keys")
         (home / "keys" / "template.key").touch(mode=0o600)
         (home / "keys" / "template.key").write_bytes(secrets.token_bytes(32))
-        engine = create_engine(f"sqlite:///{home / 'consent.db'}")
-        with engine.begin() as connection:
-            config = Config()
-            config.set_main_option("script_location", migrations.__path__[0])
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0001")
-            connection.exec_driver_sql("DROP TABLE alembic_version")  # version 1 did not use Alembic
-        engine.dispose()
         self.database = sqlite3.connect(home / "consent.db")
+        self.database.executescript((HERE / "version_1.sql").read_text())
         facts = {"operator": self.keys.public_key.hex(), "schema": "1", "store_id": STORE}
         for item in {**facts, "signature": self.keys.sign(canonical(facts)).hex()}.items():
             self.database.execute("INSERT INTO meta VALUES (?, ?)", item)
@@ -197,3 +195,95 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
     with open_store(old.home) as store:
         assert verify(store) == 7
         assert [row.kind for row in Ledger(store).rows(grant_id="gra_2")] == ["granted", "revoked"]
+
+
+def tables_of(connection):
+    query = (
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' "
+        "AND name != 'alembic_version' ORDER BY type DESC, name"
+    )
+    return [" ".join(sql.split()) for (sql,) in connection.execute(query)]
+
+
+def frozen(version):
+    database = sqlite3.connect(":memory:")
+    database.executescript((HERE / f"version_{version}.sql").read_text())
+    return tables_of(database)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_each_migration_makes_the_tables_that_its_version_had(version, old, monkeypatch):
+    """Whatever `schema.py` says today: an empty one is put in its place."""
+    monkeypatch.setattr("portrait_anim.consent.schema.metadata", MetaData())
+    sealing = Sealing(
+        store_id=STORE, keys=old.keys, vault=open_vault({"store_id": STORE, VAULT: "1:file"}, old.home / "keys")
+    )
+    old.database.close()
+    engine = create_engine(f"sqlite:///{old.home / 'consent.db'}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", migrations.__path__[0])
+        config.attributes |= {"connection": connection, "sealing": sealing}
+        command.stamp(config, "0001")
+        command.upgrade(config, f"{version:04d}")
+    engine.dispose()
+    assert tables_of(sqlite3.connect(old.home / "consent.db")) == frozen(version)
+
+
+@pytest.fixture
+def second(tmp_path, old):
+    """The store of version 1 as the program of version 2 left it: tables from frozen SQL, its own rows."""
+    home = tmp_path / "second"
+    (home / "keys").mkdir(parents=True, mode=0o700)
+    for path in (old.home / "keys").iterdir():
+        (home / "keys" / path.name).touch(mode=0o600)
+        (home / "keys" / path.name).write_bytes(path.read_bytes())
+    vault = open_vault({"store_id": STORE, VAULT: "1:file"}, home / "keys")
+    sealing = Sealing(store_id=STORE, keys=old.keys, vault=vault)
+    database = sqlite3.connect(home / "consent.db")
+    database.executescript((HERE / "version_2.sql").read_text())
+    facts = {"operator": old.keys.public_key.hex(), "schema": "2", "store_id": STORE, VAULT: "1:file"}
+    for item in {**facts, "signature": old.keys.sign(canonical(facts)).hex()}.items():
+        database.execute("INSERT INTO meta VALUES (?, ?)", item)
+
+    def put(table, **values):
+        row = sealed_row(sealing, table, values)
+        database.execute(
+            f"INSERT INTO {table.name} ({','.join(row)}) VALUES ({','.join('?' * len(row))})", tuple(row.values())
+        )
+
+    put(tables_2.cameos, id="cam_1", name="Robin", kind="fictional", portrait_digest="", template=None, created=TIME,
+        status="active", statement="Drawn.", deleted_at=None, owner_account="acc_1", generation=1)  # fmt: skip
+    for number, (level, grantee) in enumerate(
+        [("person", "Studio"), ("person", "Other"), ("everyone", ""), ("owner", "")]
+    ):
+        put(tables_2.grants, id=f"gra_{number}", cameo_id="cam_1", grantee=grantee, purpose="film",
+            allowed_contexts='["animate"]', created=TIME, expires=TIME.replace("2026", "2030"), max_renders=3,
+            max_ms=30_000, commercial=0, revoked_at=None, level=level, forbidden="", label_size="small")  # fmt: skip
+    head = old.keys.sign(head_message(STORE, 0, genesis(STORE)))
+    database.execute("INSERT INTO ledger_head VALUES (1, 0, ?, ?)", (genesis(STORE), head))
+    database.commit()
+    return home, database
+
+
+def test_a_store_of_version_2_finds_the_grants_of_each_person_afterwards(second):
+    home, _ = second
+    with open_store(home) as store:
+        assert [grant.id for grant in grants_for(store, "Studio")] == ["gra_0", "gra_2"]
+        assert [grant.id for grant in grants_for(store, "Other", "acc_1")] == ["gra_1", "gra_2", "gra_3"]
+        assert [grant.id for grant in grants_for(store, "Nobody")] == ["gra_2"]
+        assert [grant.grantee for grant in list_grants(store)] == ["Studio", "Other", "", ""]
+        assert verify(store) == 0
+        with store.read() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    assert b"Studio" not in (home / "consent.db").read_bytes()
+
+
+def test_a_grant_tampered_with_under_version_2_is_refused_afterwards(second):
+    home, database = second
+    database.execute("UPDATE grants SET max_renders = 99 WHERE id = 'gra_0'")
+    database.commit()
+    with open_store(home) as store:
+        with pytest.raises(LedgerTampered):
+            list_grants(store)
+        assert [grant.id for grant in grants_for(store, "Other")] == ["gra_1", "gra_2"]

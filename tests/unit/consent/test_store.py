@@ -163,7 +163,7 @@ def test_somebody_elses_template_key_opens_no_template(fictional, store, tmp_pat
         "DELETE FROM meta WHERE key = 'signature'",
         "DELETE FROM meta",
         "UPDATE meta SET value = '1' WHERE key = 'schema'",
-        "UPDATE meta SET value = '3' WHERE key = 'schema'",
+        "UPDATE meta SET value = '4' WHERE key = 'schema'",
         "UPDATE meta SET value = '2:file' WHERE key = 'vault'",
     ],
 )
@@ -177,7 +177,7 @@ def test_an_altered_identity_is_refused(statement, store, tmp_path, tamper):
 def test_a_store_of_a_newer_version_is_refused(store, tmp_path, monkeypatch):
     store.close()
     monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
-    with pytest.raises(ConsentError, match="version 1 or older, got 2"):
+    with pytest.raises(ConsentError, match="version 1 or older, got 3"):
         open_store(tmp_path / "home")
 
 

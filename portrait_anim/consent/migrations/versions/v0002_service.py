@@ -2,9 +2,6 @@
 
 Rows of version 1 whose signature holds are sealed and signed anew. A row whose signature does not hold keeps
 its old one, so that it is refused afterwards as it was before.
-
-The tables of version 2 are those of `schema.py` as long as there is no later version; whoever makes version 3
-first copies them here, so that this step stays what it was.
 """
 
 from __future__ import annotations
@@ -17,10 +14,9 @@ from alembic import context, op
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from portrait_anim.consent import schema
 from portrait_anim.consent.chain import checkpoint_message
 from portrait_anim.consent.key_places import FIRST_VERSION
-from portrait_anim.consent.migrations import Sealing
+from portrait_anim.consent.migrations import Sealing, tables_2
 from portrait_anim.consent.signed_rows import row_message, sealed_row
 
 revision = "0002"
@@ -56,16 +52,16 @@ def upgrade() -> None:
         op.drop_table(name)
     for index in ("kind", "cameo_id", "grant_id", "permit_id", "challenge_id"):
         op.drop_index(f"ix_ledger_{index}", "ledger")
-    schema.metadata.create_all(connection)
-    for made in sorted(schema.ledger.indexes, key=lambda index: str(index.name)):
+    tables_2.metadata.create_all(connection)
+    for made in sorted(tables_2.ledger.indexes, key=lambda index: str(index.name)):
         made.create(connection, checkfirst=True)
     generation = 0
     for name in reversed(_OLD_TABLES):
-        table = schema.metadata.tables[name]
+        table = tables_2.metadata.tables[name]
         for row in rows[name]:
             generation += name == "cameos"
             connection.execute(sa.insert(table).values(**_moved(sealing, table, row, generation)))
-    connection.execute(sa.insert(schema.counters).values(name="faces", value=generation))
+    connection.execute(sa.insert(tables_2.counters).values(name="faces", value=generation))
     _add_up(connection, sealing)
     _seal_ledger(connection, sealing)
 
@@ -96,7 +92,7 @@ def _opened(sealing: Sealing, cameo_id: str, sealed: bytes) -> bytes | None:
 
 def _add_up(connection: sa.Connection, sealing: Sealing) -> None:
     """Write the sums of use that version 1 added up from the ledger each time."""
-    ledger = schema.ledger.c
+    ledger = tables_2.ledger.c
     sums = (
         sa.select(
             ledger.grant_id,
@@ -111,13 +107,13 @@ def _add_up(connection: sa.Connection, sealing: Sealing) -> None:
         found: Mapping[str, Any] = {
             key: value if key == "grant_id" else int(value) for key, value in row._mapping.items()
         }
-        connection.execute(sa.insert(schema.grant_usage).values(**sealed_row(sealing, schema.grant_usage, found)))
+        connection.execute(sa.insert(tables_2.grant_usage).values(**sealed_row(sealing, tables_2.grant_usage, found)))
 
 
 def _seal_ledger(connection: sa.Connection, sealing: Sealing) -> None:
     """Make a checkpoint of the ledger as version 1 left it."""
-    last = connection.execute(sa.select(schema.ledger).order_by(schema.ledger.c.seq.desc()).limit(1)).first()
+    last = connection.execute(sa.select(tables_2.ledger).order_by(tables_2.ledger.c.seq.desc()).limit(1)).first()
     if last is not None:
         message = checkpoint_message(sealing.store_id, last.seq, last.digest, last.time, 0)
         values = {"seq": last.seq, "digest": last.digest, "time": last.time, "signature": sealing.keys.sign(message)}
-        connection.execute(sa.insert(schema.checkpoints).values(**values))
+        connection.execute(sa.insert(tables_2.checkpoints).values(**values))
