@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from portrait_anim.errors import InputError
-from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.pipelines.options import AnimationOptions, preset_options
 from portrait_anim.studio import RenderResult, animate
 from portrait_anim.types import Progress, ProgressCallback
 from portrait_anim_demo.rendering import CancelCheck, RenderJob
@@ -45,6 +45,7 @@ class RenderOrder:
         start_s: Where the driving clip begins [s].
         end_s: Where it stops [s]; `None` for its end.
         compare: Whether portrait and driver are shown beside the result.
+        profile: Model profile.
     """
 
     portrait: str
@@ -56,6 +57,7 @@ class RenderOrder:
     start_s: float = 0.0
     end_s: float | None = None
     compare: bool = False
+    profile: str = "lite"
 
 
 class Renders:
@@ -103,6 +105,7 @@ class Renders:
                 start_s=order.start_s,
                 end_s=order.end_s,
                 compare=order.compare,
+                profile=order.profile,
                 on_progress=on_progress,
                 cancel=cancel,
                 clock=self._clock,
@@ -175,6 +178,8 @@ def make_options(
     crop_only: bool,
     face: str | None,
     driving_face: str | None,
+    profile: str = "lite",
+    preset: str = "exact",
 ) -> AnimationOptions:
     """Turn widget values into options.
 
@@ -196,6 +201,7 @@ def make_options(
             crop_only=crop_only,
             face=face,
             driving_face=driving_face,
+            sampling=preset_options(preset).sampling if profile == "xportrait2" else None,  # type: ignore[arg-type]
         )
 
 

@@ -19,6 +19,21 @@ def option_card() -> OptionWidgets:
     with gr.Column(elem_classes="card"):
         heading(4, "Options")
         with gr.Row():
+            profile = gr.Radio(
+                [("Lite: part of this program", "lite"), ("X-Portrait 2: large, weights to be fetched", "xportrait2")],
+                value="lite",
+                label="Model",
+                elem_id="profile",
+            )
+            preset = gr.Dropdown(
+                [("As published", "exact"), ("Fast", "fast"), ("Streamed, for long clips", "stream")],
+                value="exact",
+                label="Way to denoise",
+                visible=False,
+                elem_id="preset",
+            )
+        profile_note = gr.HTML(elem_id="profile-note")
+        with gr.Row():
             motion = gr.Radio(
                 [("Relative: add the driver's movement", "relative"), ("Absolute: copy the driver's pose", "absolute")],
                 value=default.motion,
@@ -50,6 +65,9 @@ def option_card() -> OptionWidgets:
             cancel = gr.Button("Cancel", variant="stop", size="lg", interactive=False, elem_id="cancel")
         hint = gr.HTML(elem_id="hint")
     return OptionWidgets(
+        profile=profile,
+        profile_note=profile_note,
+        preset=preset,
         motion=motion,
         expression_gain=expression_gain,
         pose_gain=pose_gain,

@@ -14,11 +14,12 @@ from portrait_anim_demo import wording
 from portrait_anim_demo.feedback import QUIET, Refresh, plainly
 from portrait_anim_demo.handlers import Handlers
 from portrait_anim_demo.orders import RenderOrder, make_options
+from portrait_anim_demo.profile_choice import connect_profile
 from portrait_anim_demo.widgets import CameoWidgets, InputWidgets, OptionWidgets, ResultWidgets
 
 ORDER_FIELDS = (
     "motion", "expression_gain", "pose_gain", "regions", "size_px", "num_steps", "seed", "smoothing", "crop_only",
-    "audio", "audio_file", "compare", "start_s", "end_s",
+    "audio", "audio_file", "compare", "start_s", "end_s", "profile", "preset",
 )  # fmt: skip
 
 
@@ -66,6 +67,7 @@ def connect_rendering(
     free.then(*refresh, **QUIET)
     options.cancel.click(events.cancel, None, [options.cancel, result.status], queue=False, **QUIET)
     options.audio.change(lambda audio: gr.update(visible=audio == "file"), options.audio, options.audio_file, **QUIET)
+    connect_profile(options)
     page.unload(events.leave)
 
 
@@ -97,6 +99,7 @@ def _read_order(
         start_s=float(start_s or 0),
         end_s=float(end_s) if end_s else None,
         compare=compare,
+        profile=chosen["profile"],
     )
 
 

@@ -54,6 +54,9 @@ class CameoWidgets:
 class OptionWidgets:
     """The card of options and the buttons below it."""
 
+    profile: Any
+    profile_note: Any
+    preset: Any
     motion: Any
     expression_gain: Any
     pose_gain: Any

@@ -118,11 +118,30 @@ _STAGES = MappingProxyType(
         "portrait": "Looking at the portrait",
         "consent": "Asking for consent",
         "motion": "Reading the motion",
+        "denoise": "Denoising",
         "animate": "Making frames",
         "sign": "Signing and verifying",
         "done": "Finishing",
     }
 )
+
+
+def profile_text(profile: str, *, installed: bool) -> str:
+    """What is to be known of a model before it is used."""
+    if profile == "lite":
+        return ""
+    if not installed:
+        return note(
+            "The weights of X-Portrait 2 are other people's work and are not part of this program. To get them, run "
+            "'portrait-anim weights fetch xportrait2', then 'portrait-anim weights convert xportrait2', and choose the "
+            "model again.",
+            "bad",
+        )
+    return note(
+        "X-Portrait 2 takes minutes per second of video on a graphics card, and hours without one. Its motion comes as "
+        "a whole, so gains and parts of the face do not apply.",
+        "wait",
+    )
 
 
 def stage_text(stage: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portrait_anim import weights
+from portrait_anim.errors import InputError
 from portrait_anim.models.profiles import get_profile
 from portrait_anim.pipelines.options import AnimationOptions
 
@@ -23,15 +25,20 @@ def default_options(profile: str) -> AnimationOptions:
     return AnimationOptions(num_steps=spec.default_steps, size_px=spec.default_size_px)
 
 
-def load_pipeline(profile: str = "lite", *, device: str = "cpu", offload: bool = False) -> PortraitAnimationPipeline:
+def load_pipeline(
+    profile: str = "lite", *, device: str = "cpu", second_device: str | None = None, offload: bool = False
+) -> PortraitAnimationPipeline:
     """Load a profile's pipeline after checking its weights.
 
     Args:
         profile: Name of the profile.
         device: torch device, for example `"cpu"` or `"cuda"`.
-        offload: Keep networks in main memory and bring each to the device for its work only; needs `accelerate`.
+        second_device: Another one, which then shares the denoising; only for `xportrait2`.
+        offload: Keep networks in main memory and bring each to the device for its work only, and decode in pieces;
+            needs `accelerate`.
 
     Raises:
+        InputError: If the devices cannot be used as asked, or the profile does not know the choice.
         ProfileUnavailable: If there is no such profile.
         WeightsMissing: If weight files are absent.
         WeightsCorrupt: If a weight file has the wrong checksum.
@@ -40,6 +47,7 @@ def load_pipeline(profile: str = "lite", *, device: str = "cpu", offload: bool =
     from diffusers.utils import logging
 
     spec = get_profile(profile)
+    _check_devices(spec.name, device, second_device, offload=offload)
     kind = _pipeline_class(spec.name)
     dtype = torch.float32 if spec.shipped or torch.device(device).type == "cpu" else torch.float16
     folder = weights.require(spec.folder)
@@ -48,8 +56,30 @@ def load_pipeline(profile: str = "lite", *, device: str = "cpu", offload: bool =
     pipeline.set_progress_bar_config(disable=True)
     if offload:
         pipeline.enable_model_cpu_offload(device=device)
-        return pipeline  # type: ignore[no-any-return]
-    return pipeline.to(device)  # type: ignore[no-any-return]
+    else:
+        pipeline.to(device)
+    if spec.name == "xportrait2" and (offload or second_device):
+        from portrait_anim.pipelines.xportrait2_tuning import tune
+
+        tune(pipeline, channels_last=False, slice_frames=4 if offload else None, second_device=second_device)
+    return pipeline  # type: ignore[no-any-return]
+
+
+def _check_devices(profile: str, device: str, second_device: str | None, *, offload: bool) -> None:
+    """Refuse devices that are not there or cannot do what is asked, before weights are read."""
+    import torch
+
+    for name in filter(None, (device, second_device)):
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+            reason = str(error).splitlines()[0]
+            raise InputError(f"expected a device such as cpu or cuda, cannot use {name!r}: {reason}") from error
+    if second_device and (profile != "xportrait2" or offload):
+        reason = "CPU offload" if offload else f"the profile {profile!r}"
+        raise InputError(f"expected a second device only for 'xportrait2' without CPU offload, got one with {reason}")
+    if offload and importlib.util.find_spec("accelerate") is None:
+        raise InputError("expected the package accelerate for CPU offload, got none; install portrait-anim[xportrait2]")
 
 
 def _preview(folder: Path, dtype: Any) -> dict[str, Any]:

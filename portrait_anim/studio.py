@@ -23,7 +23,7 @@ from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.consent.withdrawal import destroy_withdrawn, is_withdrawn
 from portrait_anim.errors import Cancelled, ConsentDenied, NoFaceFound, PortraitAnimError, SourceRefused
-from portrait_anim.face.crop import crop, portrait_transform
+from portrait_anim.face.crop import crop
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import load_identity_encoder
 from portrait_anim.home import default_home
@@ -32,6 +32,7 @@ from portrait_anim.jobs import RenderJob, RenderResult, check_output
 from portrait_anim.loading import default_options, load_pipeline
 from portrait_anim.media.image import pixel_digest, write_image
 from portrait_anim.media.writer import VideoWriter
+from portrait_anim.pipelines.framing import frame_face
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.provenance.label import face_zones
 from portrait_anim.provenance.label_path import Box
@@ -70,6 +71,7 @@ def animate(
     sheet: PathLike | None = None,
     profile: str = "lite",
     pipeline: PortraitAnimationPipeline | None = None,
+    load: Callable[[str], PortraitAnimationPipeline] = load_pipeline,
     on_progress: ProgressCallback | None = None,
     cancel: Callable[[], bool] | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
@@ -95,6 +97,8 @@ def animate(
         sheet: Contact sheet to write (PNG).
         profile: Model profile.
         pipeline: A loaded pipeline to reuse.
+        load: How to load the profile's pipeline otherwise, for example `load_pipeline` with a device; done once the
+            render is permitted.
         on_progress: Told about progress.
         cancel: Asked before every few frames; return true to stop.
         clock: Current time; tests inject it.
@@ -116,7 +120,7 @@ def animate(
     )  # fmt: skip
     with open_store(Path(home) if home else default_home()) as store:
         session = _Session(store, job, options or default_options(profile), on_progress, cancel, clock)
-        return session.run(pipeline)
+        return session.run(pipeline, load)
 
 
 class _Session:
@@ -136,7 +140,9 @@ class _Session:
         self._settings = load_settings(store.home)
         self._face: FaceObservation | None = None
 
-    def run(self, pipeline: PortraitAnimationPipeline | None) -> RenderResult:
+    def run(
+        self, pipeline: PortraitAnimationPipeline | None, load: Callable[[str], PortraitAnimationPipeline]
+    ) -> RenderResult:
         """Authorise, render, sign, record; undo everything on failure."""
         job = self.job
         check_output(job)
@@ -150,7 +156,7 @@ class _Session:
         permit = self._authorise(portrait, source.duration_s)
         written = 0
         try:
-            pipeline = pipeline or load_pipeline(job.profile)
+            pipeline = pipeline or load(job.profile)
             motion = self._motion(pipeline, source)
             with ExitStack() as stack:
                 folder = Path(
@@ -209,9 +215,8 @@ class _Session:
             self._stop_if_cancelled()
             gate.still_valid(self.store, permit, self._clock())
 
-        extra: dict[str, Any] = {}
-        if self.job.profile == "xportrait2":  # its frames come after all of its steps
-            extra["on_denoise"] = lambda done, total: self._tell("denoise", done, total)
+        # Frames of this profile come after all of its steps.
+        extra = self._while_denoising(permit, motion.fps) if self.job.profile == "xportrait2" else {}
         stream = pipeline.stream(
             portrait, motion, permit=permit, now=self._clock(), options=self.options, before_chunk=before_chunk, **extra
         )
@@ -226,7 +231,7 @@ class _Session:
                 if writer is None or marker is None or crops is None:
                     crops = self._marker((frame.crop.shape[1], frame.crop.shape[0]), permit)
                     size = (image.shape[1], image.shape[0])
-                    zones = self._zones(left_px=image.shape[1] - frame.image.shape[1])
+                    zones = self._zones(portrait, left_px=image.shape[1] - frame.image.shape[1])
                     marker = self._marker(size, permit, zones)
                     audio = source.audio(self.job.audio)
                     if audio is not None:
@@ -245,6 +250,24 @@ class _Session:
             size = (sheet.image.shape[1], sheet.image.shape[0])
             write_image(folder / "sheet.png", self._marker(size, permit).mark_only(sheet.image))
 
+    def _while_denoising(self, permit: RenderPermit, fps: Fraction) -> dict[str, Any]:
+        """Arguments of `stream` that tell how denoising goes, with labelled pictures of what is to come."""
+        if self._on_progress is None:
+            return {}
+        side = self.options.size_px
+        labeller = self._marker((side, side), permit).labeller
+        at = (0, 1)
+
+        def on_denoise(done: int, total: int) -> None:
+            nonlocal at
+            at = (done, total)
+            self._tell("denoise", done, total)
+
+        def on_preview(picture: UInt8Array, frame: int) -> None:
+            self._tell("denoise", *at, preview=labeller.draw(picture, frame / float(fps)))
+
+        return {"on_denoise": on_denoise, "on_preview": on_preview}
+
     def _marker(self, size: tuple[int, int], permit: RenderPermit, zones: Sequence[Box] = ()) -> FrameMarker:
         return FrameMarker(size, permit=permit, label=self._settings.label, keep_clear=zones)
 
@@ -254,13 +277,15 @@ class _Session:
             return None
         if not self.options.crop_only:
             return portrait
-        return crop(portrait, portrait_transform(self._face, self.options.size_px))
+        return crop(portrait, frame_face(self.job.profile, portrait, self._face, self.options.size_px))
 
-    def _zones(self, *, left_px: int) -> tuple[Box, ...]:
+    def _zones(self, portrait: UInt8Array, *, left_px: int) -> tuple[Box, ...]:
         """Eyes and mouth in the output, whose picture of the result begins `left_px` from the left."""
-        if self._face is None or (self.options.crop_only and self.job.profile != "lite"):
+        if self._face is None:
             return ()
-        matrix = portrait_transform(self._face, self.options.size_px).matrix if self.options.crop_only else None
+        matrix = None
+        if self.options.crop_only:
+            matrix = frame_face(self.job.profile, portrait, self._face, self.options.size_px).matrix
         zones = face_zones(self._face.landmarks, matrix)
         return tuple((left + left_px, top, right + left_px, bottom) for left, top, right, bottom in zones)
 

@@ -234,6 +234,13 @@ def locate(profile: str) -> Path:
     return next(holding, weights_dir())
 
 
+def installed(profile: str) -> bool:
+    """Whether every file of a profile is there; what is in them is not looked at, which would take a while."""
+    folder = locate(profile)
+    names = [line.file for line in read_manifest(folder).files if line.profile == profile]
+    return bool(names) and all((folder / name).is_file() for name in names)
+
+
 def verify(profile: str | None = None, dir: Path | None = None) -> list[WeightStatus]:
     """Compare the files on disk with the manifest.
 

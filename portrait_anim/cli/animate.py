@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from portrait_anim.cli.options import (
     OPERATOR,
     CacheEvery,
     DecoderName,
+    Device,
     Face,
     Grantee,
     Guidance,
@@ -21,11 +23,14 @@ from portrait_anim.cli.options import (
     HeadPlacement,
     Home,
     Json,
+    Offload,
     Output,
+    Overlap,
     PresetName,
     Purpose,
     Rate,
     Regions,
+    SecondDevice,
     SolverName,
     animation_options,
 )
@@ -74,13 +79,20 @@ def animate(
     compare: Annotated[bool, typer.Option("--compare", help="Show portrait and driver beside the result.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet.", show_default=False)] = None,
     profile: Annotated[str, typer.Option(help="Model profile.")] = "lite",
+    device: Device = "cpu",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show in the terminal what is being made.", show_default=False)
+    ] = False,
     preset: PresetName = None,
     solver: SolverName = None,
     guidance: Guidance = None,
     guided: Guided = None,
     cache_every: CacheEvery = None,
+    overlap: Overlap = False,
     head_placement: HeadPlacement = False,
     decoder: DecoderName = None,
+    offload: Offload = False,
+    second_device: SecondDevice = None,
     as_json: Json = False,
 ) -> None:
     """Animate a portrait with a driving clip; needs a grant of the person shown."""
@@ -88,15 +100,16 @@ def animate(
         motion=motion, expression_gain=expression_gain, pose_gain=pose_gain, regions=regions, size_px=size,
         num_steps=steps, seed=seed, crop_only=crop_only, face=face, driving_face=driving_face, smoothing=smoothing,
         profile=profile, preset=preset, solver=solver, guidance=guidance, guided=guided, cache_every=cache_every,
-        head_placement=head_placement or None, decoder=decoder,
+        overlap=overlap or None, head_placement=head_placement or None, decoder=decoder,
     )  # fmt: skip
     from portrait_anim import studio
 
-    with progress_bars() as on_progress:
+    load = partial(studio.load_pipeline, device=device, second_device=second_device, offload=offload)
+    with progress_bars(show_pictures=preview) as on_progress:
         result = studio.animate(
             portrait, driving, cameo=cameo, output=output, home=home, grantee=grantee, purpose=purpose,
             context=context, options=options, audio=audio, start_s=start, end_s=end, fps=fps, compare=compare,
-            sheet=sheet, portrait_frame=frame, profile=profile, on_progress=on_progress,
+            sheet=sheet, portrait_frame=frame, profile=profile, load=load, on_progress=on_progress,
         )  # fmt: skip
     show_result(result, as_json=as_json)
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
+from rich.color import Color
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from portrait_anim.types import Progress, ProgressCallback
+from portrait_anim.types import Progress, ProgressCallback, UInt8Array
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -78,17 +80,30 @@ def plain(value: object) -> Any:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
+class _BarsAndPicture(Bars):
+    """Progress bars, and below them the newest picture of what is being made."""
+
+    picture: Text | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn."""
+        yield from super().get_renderables()
+        if self.picture is not None:
+            yield self.picture
+
+
 @contextmanager
-def progress_bars(*, quiet: bool = False) -> Iterator[ProgressCallback]:
+def progress_bars(*, quiet: bool = False, show_pictures: bool = False) -> Iterator[ProgressCallback]:
     """Draw one bar per stage on standard error for as long as the block runs.
 
     Args:
         quiet: Draw nothing.
+        show_pictures: Also draw the newest picture, as coloured characters, if standard error is a terminal.
 
     Yields:
         The callback to hand to the library as `on_progress`.
     """
-    bars = Bars(
+    bars = _BarsAndPicture(
         TextColumn("[progress.description]{task.description:<12}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -107,6 +122,27 @@ def progress_bars(*, quiet: bool = False) -> Iterator[ProgressCallback]:
                     bars.update(task.id, total=1, completed=1)
             tasks[progress.stage] = bars.add_task(progress.stage, total=progress.total)
         bars.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+        if show_pictures and progress.preview is not None and bars.console.is_terminal:
+            bars.picture = picture_text(progress.preview)
 
     with bars:
         yield update
+
+
+def picture_text(image: UInt8Array, columns: int = 48) -> Text:
+    """Draw a picture with coloured half blocks, two pixels above each other per character.
+
+    Args:
+        image: `(H, W, 3)` uint8 sRGB.
+        columns: Width [characters].
+    """
+    from portrait_anim.media.image import resize
+
+    rows = max(1, round(columns * image.shape[0] / image.shape[1] / 2))
+    small = resize(image, (columns, 2 * rows), "area")
+    text = Text()
+    for upper, lower in zip(small[::2].tolist(), small[1::2].tolist(), strict=True):
+        for above, below in zip(upper, lower, strict=True):
+            text.append("\u2580", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+        text.append("\n")
+    return text

@@ -10,7 +10,16 @@ import typer
 
 from portrait_anim.cli.console import emit, progress_bars, say, show_table
 from portrait_anim.cli.guard import GuardedTyper
-from portrait_anim.cli.options import DEFAULTS, OPERATOR, Grantee, Home, Json, animation_options, usage_errors
+from portrait_anim.cli.options import (
+    DEFAULTS,
+    OPERATOR,
+    Grantee,
+    Home,
+    Json,
+    PresetName,
+    animation_options,
+    usage_errors,
+)
 from portrait_anim.evaluation.request import DEFAULT_STATEMENT
 
 if TYPE_CHECKING:
@@ -25,8 +34,10 @@ def evaluate(
     seconds: Annotated[
         float | None, typer.Option(min=0.04, help="Use at most so much of each clip.", show_default="all of it")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = DEFAULTS.num_steps,
-    size: Annotated[int, typer.Option(help="Side of the generated face, in pixels.")] = DEFAULTS.size_px,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", show_default="the profile's")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the generated face, in pixels.", show_default="the profile's")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same frames.")] = DEFAULTS.seed,
     pack: Annotated[
         Path | None,
@@ -45,6 +56,8 @@ def evaluate(
         str, typer.Option(help="Recorded when a portrait is enrolled as fictional.", rich_help_panel="Consent")
     ] = DEFAULT_STATEMENT,
     grantee: Grantee = OPERATOR,
+    profile: Annotated[str, typer.Option(help="Model profile.")] = "lite",
+    preset: PresetName = None,
     as_json: Json = False,
 ) -> None:
     """Animate every portrait with every clip and measure motion, identity, steadiness, sharpness and speed.
@@ -58,12 +71,15 @@ def evaluate(
     from portrait_anim.evaluation.runner import evaluate as run
 
     options = animation_options(
-        num_steps=steps, size_px=size, seed=seed, crop_only=True, face="largest", driving_face="largest"
-    )
+        num_steps=steps, size_px=size, seed=seed, crop_only=True, face="largest", driving_face="largest",
+        profile=profile, preset=preset,
+    )  # fmt: skip
+    if pack is not None and profile != "lite":
+        raise typer.BadParameter(f"expected --pack with the profile lite, whose networks are scored; got {profile}")
     with usage_errors():
         request = EvaluationRequest(
             portraits=portraits, clips=clips, out=out, home=home, options=options, seconds=seconds,
-            statement=statement, grantee=grantee, groups=groups, arcface=arcface, jobs=jobs,
+            statement=statement, grantee=grantee, groups=groups, arcface=arcface, jobs=jobs, profile=profile,
         )  # fmt: skip
     source = truth_source(pack, samples, seed)
     with progress_bars() as on_progress:

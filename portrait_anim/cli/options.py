@@ -23,7 +23,7 @@ OPERATOR: Final = "operator"
 DEFAULTS: Final = AnimationOptions()
 """Where every default of the command line comes from."""
 
-SAMPLING_FIELDS: Final = ("solver", "guidance", "guided", "cache_every", "head_placement", "decoder")
+SAMPLING_FIELDS: Final = ("solver", "guidance", "guided", "cache_every", "overlap", "head_placement", "decoder")
 """Fields of `SamplingOptions` that the command line knows."""
 
 _RATE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6}|/\d{1,6})?")
@@ -210,6 +210,11 @@ CacheEvery = Annotated[
     typer.Option("--cache-every", help="Compute the inner network only in every such step.",
                  show_default="the preset's", rich_help_panel=_XPORTRAIT2),
 ]  # fmt: skip
+Overlap = Annotated[
+    bool,
+    typer.Option("--overlap", help="With the preset stream: denoise a window while the one before is decoded; takes "
+                 "the memory of both.", show_default=False, rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
 HeadPlacement = Annotated[
     bool,
     typer.Option("--head-placement", help="Let the head move and grow as the driver's does in its picture.",
@@ -220,3 +225,14 @@ DecoderName = Annotated[
     typer.Option("--decoder", metavar="full|tiny", help="tiny: drafts, needs the optional preview decoder.",
                  show_default="full", rich_help_panel=_XPORTRAIT2),
 ]  # fmt: skip
+SecondDevice = Annotated[
+    str | None,
+    typer.Option("--second-device", metavar="DEVICE", help="Another device, which shares the denoising.",
+                 show_default=False, rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+Offload = Annotated[
+    bool,
+    typer.Option("--offload", help="Keep networks in main memory, each on the device for its work only.",
+                 show_default=False, rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+Device = Annotated[str, typer.Option("--device", metavar="cpu|cuda|cuda:N", help="Where networks work.")]

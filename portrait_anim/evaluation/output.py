@@ -15,12 +15,13 @@ import numpy as np
 
 from portrait_anim.evaluation.curves import FaceCurves, follow_face
 from portrait_anim.evaluation.picture_metrics import BoolArray, flicker, seam_ratio, sharpness
-from portrait_anim.face.crop import at_pixel_indices, covered_region, crop, portrait_transform
+from portrait_anim.face.crop import at_pixel_indices, covered_region, crop
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.identity import IdentityEncoder, distance
 from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.inputs import read_portrait
 from portrait_anim.media.reader import VideoReader
+from portrait_anim.pipelines.framing import frame_face
 from portrait_anim.provenance.label import Labeller, face_zones
 from portrait_anim.types import CropTransform, Float32Array, Float64Array, Frame, IdentityEmbedding, UInt8Array
 
@@ -80,7 +81,9 @@ class OutputMeasurement:
     flicker: float | None
 
 
-def view_portrait(path: Path, size_px: int, face: str | None, encoders: Sequence[IdentityEncoder]) -> PortraitView:
+def view_portrait(
+    path: Path, size_px: int, face: str | None, encoders: Sequence[IdentityEncoder], profile: str = "lite"
+) -> PortraitView:
     """Crop a portrait as the pipeline does and measure who is on it.
 
     Args:
@@ -88,6 +91,7 @@ def view_portrait(path: Path, size_px: int, face: str | None, encoders: Sequence
         size_px: Side S of the crop.
         face: Which face.
         encoders: Measures of identity.
+        profile: Model profile, which decides on the crop.
 
     Raises:
         InputError: If the picture cannot be used.
@@ -95,7 +99,7 @@ def view_portrait(path: Path, size_px: int, face: str | None, encoders: Sequence
     image = read_portrait(path)
     with FaceDetector() as detector:
         found = find_face(image, detector, face)
-    transform = portrait_transform(found, size_px)
+    transform = frame_face(profile, image, found, size_px)
     return PortraitView(
         image=image,
         transform=transform,

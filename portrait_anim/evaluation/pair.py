@@ -147,7 +147,7 @@ class PairWorker:
         options, clip, video = task.request.options, task.clip, task.path(".mp4")
         rendered = known_render(task) or self._render(task, on_progress)
         start = time.perf_counter()
-        view = view_portrait(task.portrait.path, options.size_px, options.face, self.encoders)
+        view = view_portrait(task.portrait.path, options.size_px, options.face, self.encoders, task.request.profile)
         measured = measure_output(video, view, self.encoders)
         driver, output = measure_signals(clip.curves.points.astype(float)), visible_signals(measured)
         fps = rendered.fps

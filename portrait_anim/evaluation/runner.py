@@ -137,7 +137,8 @@ def evaluate(
 
 def weights_digest(profile: str) -> str:
     """Checksum over the weight files of a profile, from the manifest."""
-    return digest_of([(line.file, line.sha256) for line in weights.read_manifest().files if line.profile == profile])
+    manifest = weights.read_manifest(weights.locate(profile))
+    return digest_of([(line.file, line.sha256) for line in manifest.files if line.profile == profile])
 
 
 def _run(

@@ -1,7 +1,7 @@
 """How much memory a render of the `xportrait2` profile needs, said before it starts.
 
-Weights, keys, latents are counted; what a network needs while it works is estimated from the few largest tensors that
-live at the same time, which was not compared with a measurement yet. Kernels that need scratch memory come on top.
+Weights, keys, latents are counted; what a network needs while it works is a number of its largest tensors, counted by
+`portrait_anim.evaluation.xportrait2_memory`. Kernels that need scratch memory come on top.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 
 logger = logging.getLogger(__name__)
 
-_UNET_TENSORS = 22  # of the size of the outermost features, in the gated feed-forward of the outermost level
-_DECODER_TENSORS = 6.5  # of the size of the decoder's last features, in the first residual block of its last level
-_SLICED_DECODER_TENSORS = 5.0  # the same when spatial layers take a few frames at a time
+_UNET_TENSORS = 27  # of the size of the outermost features, in the gated feed-forward of the outermost level
+_DECODER_TENSORS = 8.0  # of the size of the decoder's last features, in the residual blocks of its last level
+_SLICED_DECODER_TENSORS = 4.5  # the same when it works in pieces
 _RESERVE = 1.1  # allocators do not use every byte
 
 
@@ -30,11 +30,11 @@ class MemoryForecast:
     """Bytes that a render needs on its device.
 
     Attributes:
-        weights: Networks that are on the device at the same time.
+        weights: Networks that stay on the device.
         conditions: Keys and values of portrait and motion.
         latents: Latents, noise and predictions of the clip, and features kept between steps.
-        denoising: What the denoising UNet needs while it works.
-        decoding: What the decoder needs while it works.
+        denoising: What the denoising UNet needs while it works, with its weights if they are there only then.
+        decoding: What the decoder needs while it works, with its weights if they are there only then.
         together: Whether denoising and decoding happen at the same time.
     """
 
@@ -78,7 +78,7 @@ def forecast(
         size_px: Side of the output [px].
         num_frames: Frames of the clip.
         offload: Whether only the network at work is on the device.
-        sliced: Whether the decoder works in slices, see `slice_decoder`.
+        sliced: Whether the decoder works in slices, see `xportrait2_lean_decoder`.
         split: Whether another device computes the unconditional row.
     """
     unet, vae = networks["denoising_unet"], networks["vae"]
@@ -96,12 +96,13 @@ def forecast(
         kept = 2 * unit * windows
     decoded = min(25, held) * size_px**2 * vae.config.block_out_channels[0]  # type: ignore[union-attr, index]
     decoded_bytes = decoded * next(vae.parameters()).element_size()
+    decoder_tensors = _SLICED_DECODER_TENSORS if sliced else _DECODER_TENSORS
     return MemoryForecast(
-        weights=max(sizes.values()) if offload else sum(sizes.values()),
+        weights=0 if offload else sum(sizes.values()),
         conditions=(held + window * rows) * _motion_bytes(unet) + _reference_bytes(unet, latent_px),
         latents=held * latent_px * 4 * 4 * 4 + kept,
-        denoising=_UNET_TENSORS * unit,
-        decoding=int((_SLICED_DECODER_TENSORS if sliced else _DECODER_TENSORS) * decoded_bytes),
+        denoising=_UNET_TENSORS * unit + (sizes["denoising_unet"] if offload else 0),
+        decoding=int(decoder_tensors * decoded_bytes) + (sizes["vae"] if offload else 0),
         together=options.overlap,
     )
 
@@ -159,32 +160,3 @@ def require_memory(needed: MemoryForecast, memory: tuple[int, int] | None) -> No
         )  # fmt: skip
     if needed.total > free + needed.weights:  # the weights are already there
         logger.warning("This render may need %s; %.1f GiB are free", needed, free / 2**30)
-
-
-def slice_decoder(vae: nn.Module, frames: int = 4) -> None:
-    """Let the decoder's spatial layers take a few frames at a time: the same result in less memory.
-
-    Layers that look along time still see the whole run.
-
-    Args:
-        vae: `AutoencoderKLTemporalDecoder`.
-        frames: Frames at a time.
-    """
-    from diffusers.models.resnet import SpatioTemporalResBlock
-    from diffusers.models.upsampling import Upsample2D
-
-    for module in vae.decoder.modules():  # type: ignore[union-attr]
-        if isinstance(module, SpatioTemporalResBlock):
-            _slice(module.spatial_res_block, frames)
-        elif isinstance(module, Upsample2D):
-            _slice(module, frames)
-
-
-def _slice(layer: nn.Module, frames: int) -> None:
-    """Replace the layer's forward pass; its parameters keep their names."""
-    whole = type(layer).forward
-
-    def forward(sample: torch.Tensor, *arguments: object) -> torch.Tensor:
-        return torch.cat([whole(layer, part, *arguments) for part in sample.split(frames)])
-
-    layer.forward = forward

@@ -78,7 +78,7 @@ def denoise(
         noise: `(4, T, h, h)`.
         offsets: Window offset per step.
         options: Steps, guidance, windows.
-        on_window: Called before each window with windows done and windows in all; raise in it to stop.
+        on_window: Called before each window and at the end with windows done and windows in all; raise in it to stop.
         on_draft: Told after each step how the middle of the clip will look.
 
     Returns:
@@ -106,6 +106,8 @@ def denoise(
             estimate = clean_estimate(scheduler, latents[:, middle], whole[:, middle], timestep)
             on_draft(Draft(latent=estimate, frame=middle, step=step + 1, num_steps=options.num_steps))
         latents = solver.step(whole, timestep, latents, return_dict=False)[0]
+    if on_window:
+        on_window(total, total)
     out: torch.Tensor = latents
     return out
 

@@ -76,7 +76,8 @@ def denoise_stream(
         noise: Noise of the clip.
         num_frames: T.
         options: Steps, guidance, size and overlap of windows; whether the plan is closed does not matter.
-        on_window: Called before each call of the network with calls done and calls in all; raise in it to stop.
+        on_window: Called before each call of the network and at the end with calls done and calls in all; raise in
+            it to stop.
         on_draft: Told after each step how the middle of the new frames will look.
 
     Yields:
@@ -108,6 +109,8 @@ def denoise_stream(
             calls += 1
         done, carried = window[-1] + 1, record
         yield fresh
+    if on_window:
+        on_window(calls, calls)
 
 
 class _Trajectory:

@@ -14,7 +14,7 @@ from portrait_anim.errors import InputError, ModelError
 from portrait_anim.models.xportrait2.transformers import ImageTransformer, MotionTransformer, TemporalTransformer
 from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
 from portrait_anim.pipelines.xportrait2_inputs import device_of
-from portrait_anim.pipelines.xportrait2_memory import slice_decoder
+from portrait_anim.pipelines.xportrait2_lean_decoder import slice_decoder
 
 _COMPILED = (ResnetBlock2D, ImageTransformer, MotionTransformer, TemporalTransformer)
 

@@ -17,7 +17,8 @@ from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
 from portrait_anim.pipelines.xportrait2_crops import cut, motion_boxes
 from portrait_anim.pipelines.xportrait2_driving import MotionCropper
-from portrait_anim.pipelines.xportrait2_memory import require_memory, slice_decoder
+from portrait_anim.pipelines.xportrait2_lean_decoder import slice_decoder
+from portrait_anim.pipelines.xportrait2_memory import require_memory
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.pipelines.xportrait2_tuning import tune
 from portrait_anim.types import Frame
@@ -82,7 +83,7 @@ def test_the_full_frame_keeps_the_portrait_outside_the_crop(run, portrait):
 def test_windows_are_announced_and_can_be_stopped(run):
     seen = []
     run(on_denoise=lambda done, total: seen.append((done, total)))
-    assert seen == [(0, 1)]
+    assert seen == [(0, 1), (1, 1)]
 
     def stop():
         raise InterruptedError

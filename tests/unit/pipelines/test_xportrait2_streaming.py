@@ -134,7 +134,7 @@ def test_calls_are_announced_and_can_be_stopped(unet):
     seen = []
     motion = draw(10, 6, 4, seed=4)
     run(unet, motion, on_window=lambda done, total: seen.append((done, total)))
-    assert seen == [(k, 6) for k in range(6)]
+    assert seen == [(k, 6) for k in range(7)]
 
     def stop(done, total):
         raise InterruptedError
