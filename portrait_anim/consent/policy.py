@@ -115,29 +115,22 @@ def _portrait_mismatch(
 ) -> str | None:
     """Say why the portrait is not the cameo's person, or `None` when it is."""
     face = request.portrait_embedding
-    known = cameo.portrait_digest != "" and request.portrait_digest == cameo.portrait_digest
-    if not known:
-        if face is None:
-            return (
-                f"the portrait is not the enrolled picture of cameo {cameo.id} and no face could be "
-                "measured on it; "
-                "use the enrolled portrait or another clear photo of the same person"
-            )
-        alike = matches(face, cameo.embeddings, match)
-        if alike is None:
-            return (
-                f"the portrait was measured with {face.backend}, cameo {cameo.id} was enrolled with another "
-                "face model; "
-                "use the enrolled portrait, or enrol again with this face model"
-            )
-        if not alike:
-            return f"the portrait does not show the person of cameo {cameo.id}; use a portrait of that person"
+    if face is None:
+        return f"no face could be measured on the portrait; use a clear photo of the person of cameo {cameo.id}"
+    # Also on the enrolled picture itself: it may show two faces, of which one was enrolled.
+    alike = matches(face, cameo.proven_faces, match)
+    if alike is None:
+        return (
+            f"the portrait was measured with {face.backend}, cameo {cameo.id} was enrolled with another "
+            "face model; enrol again with this face model"
+        )
+    if not alike:
+        return f"the portrait does not show the person of cameo {cameo.id}; use a portrait of that person"
     if cameo.kind == "fictional":
         for person in protected:
             if person.kind != "real" or person.status != "active" or person.id == cameo.id:
                 continue
-            alike = None if face is None else matches(face, person.embeddings, match)
-            if alike is not False:
+            if matches(face, person.embeddings, match) is not False:
                 return (
                     f"fictional cameo {cameo.id} shows, or cannot be told from, an enrolled real person; "
                     "only that person can allow it"

@@ -163,6 +163,11 @@ class Cameo:
     deleted_at: datetime | None = None
     owner_account: str = ""
 
+    @property
+    def proven_faces(self) -> tuple[IdentityEmbedding, ...]:
+        """Whom a portrait must show: of real people the face in the challenge video, which no retouched photo sways."""
+        return self.embeddings[-1:] if self.kind == "real" else self.embeddings
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:

@@ -221,8 +221,30 @@ def test_another_photo_of_the_same_person_is_allowed(cameo, grant, request_, now
 def test_what_cannot_be_compared_does_not_match(cameo, grant, request_, now, digest):
     face = IdentityEmbedding(vector=np.ones(512, np.float32), backend="arcface")
     asked = replace(request_, portrait_embedding=face)
-    assert decide(asked, cameo, [grant], now, {}).allowed  # the enrolled picture itself
-    assert decide(replace(asked, portrait_digest=digest(9)), cameo, [grant], now, {}).reason == "portrait_mismatch"
+    for picture in (request_.portrait_digest, digest(9)):
+        assert decide(replace(asked, portrait_digest=picture), cameo, [grant], now, {}).reason == "portrait_mismatch"
+
+
+def test_the_enrolled_picture_opens_only_the_face_that_was_enrolled(cameo, grant, request_, now, someone):
+    """It may show two people, or somebody may call the gate without having measured a face."""
+    assert decide(request_, cameo, [grant], now, {}).allowed
+    for face in (someone(2), None):
+        asked = replace(request_, portrait_embedding=face)
+        for kind in ("real", "fictional"):
+            assert decide(asked, replace(cameo, kind=kind), [grant], now, {}).reason == "portrait_mismatch"
+
+
+def test_a_photo_mixed_of_two_people_opens_only_the_one_in_the_video(cameo, grant, request_, now, someone):
+    first, second = someone(1), someone(2)
+    mixed = replace(first, vector=(0.5 * first.vector + 0.5 * second.vector))
+    enrolled = replace(cameo, embeddings=(mixed, first))  # portrait, then the mean over the challenge video
+    for face, allowed in (
+        (first, True),
+        (second, False),
+        (replace(second, vector=0.3 * first.vector + 0.7 * second.vector), False),
+    ):
+        asked = replace(request_, portrait_embedding=face)
+        assert decide(asked, enrolled, [grant], now, {}).allowed == allowed
 
 
 def test_a_fictional_cameo_never_shows_an_enrolled_person(cameo, grant, request_, now, someone):
@@ -231,9 +253,6 @@ def test_a_fictional_cameo_never_shows_an_enrolled_person(cameo, grant, request_
     stranger = replace(cameo, id="cam_3", embeddings=(someone(5),))
     assert decide(request_, figure, [grant], now, {}, protected=[stranger]).allowed
     assert decide(request_, figure, [grant], now, {}, protected=[stranger, lookalike]).reason == "portrait_mismatch"
-    unknown = replace(request_, portrait_embedding=None)
-    assert decide(unknown, figure, [grant], now, {}, protected=[stranger]).reason == "portrait_mismatch"
-    assert decide(unknown, figure, [grant], now, {}).allowed
     gone = replace(lookalike, status="deleted", embeddings=())
     assert decide(request_, figure, [grant], now, {}, protected=[gone]).allowed
 
