@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from portrait_anim import weights
-from portrait_anim.cli.console import emit, say, show_table
+from portrait_anim.cli.console import emit, progress_bars, say, show_table
 from portrait_anim.cli.guard import EXIT_WEIGHTS, GuardedTyper
 from portrait_anim.cli.options import Json
+from portrait_anim.types import Progress
 
 app = GuardedTyper(help="Look over the model weights.", no_args_is_help=True)
 
@@ -60,7 +61,19 @@ def fetch_files(
     say(licence_text())
     folder = into or _downloads(profile)
     accepted = accept_licence or typer.confirm("Do you accept these licences?", err=True)
-    fetch(folder, accepted=accepted, on_file=lambda file: say(f"Downloading {file}"))
+    with progress_bars() as on_progress:
+        current = ""
+
+        def on_file(file: str) -> None:
+            nonlocal current
+            current = Path(file).name
+            say(f"Downloading {file}")
+
+        def on_bytes(done: int, total: int) -> None:
+            in_all = total // 1_000_000 or None
+            on_progress(Progress(stage=f"{current} [MB]", done=done // 1_000_000, total=in_all))
+
+        fetch(folder, accepted=accepted, on_file=on_file, on_bytes=on_bytes)
     say(f"All files are in {folder}. Next: portrait-anim weights convert {profile}", style="bold green")
 
 

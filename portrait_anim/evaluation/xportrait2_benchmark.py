@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -213,6 +212,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _peak_rss() -> int:
+    import resource  # not on every system
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import sys
 import weakref
 from collections import Counter
@@ -106,7 +105,7 @@ def count(work: Callable[[], object]) -> int:
     """Peak bytes of the tensors of `work`, which should run on `"meta"`."""
     with LiveTensors() as tensors, _FusedAttention():
         work()
-    return tensors.peak
+    return int(tensors.peak)
 
 
 def measure(work: Callable[[], object]) -> int:
@@ -114,6 +113,8 @@ def measure(work: Callable[[], object]) -> int:
 
     A process has one peak in its life, so only the largest piece of work so far can be measured.
     """
+    import resource  # not on every system
+
     gc.collect()
     before: int = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     work()

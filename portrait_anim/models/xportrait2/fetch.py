@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from portrait_anim.errors import WeightsMissing
-from portrait_anim.models.xportrait2.published import DRIVE_FOLDER, PublishedFile, missing_files, require_files, sources
-from portrait_anim.weights import file_sha256
-
-_UNREACHABLE: Final = "the Hugging Face Hub cannot be reached from here"
+from portrait_anim.models.xportrait2.download import NotAllowed, NotPublished, OnBytes, Unreachable, download
+from portrait_anim.models.xportrait2.published import (
+    DRIVE_FOLDER,
+    HUB,
+    PublishedFile,
+    missing_files,
+    require_files,
+    sources,
+)
 
 
 def licence_text() -> str:
@@ -21,26 +24,43 @@ def licence_text() -> str:
     return "The X-Portrait 2 weights are other people's work, under their own licences:\n" + "\n".join(lines)
 
 
-def fetch(folder: Path, *, accepted: bool, on_file: Callable[[str], None] | None = None) -> None:
+def fetch(
+    folder: Path,
+    *,
+    accepted: bool,
+    on_file: Callable[[str], None] | None = None,
+    on_bytes: OnBytes | None = None,
+    hub: str = HUB,
+    pause_s: float = 1.0,
+) -> None:
     """Download what is missing; interrupted downloads go on where they stopped.
 
     Args:
         folder: Where the files go.
         accepted: Whether the user accepts `licence_text`.
         on_file: Told the file that is being downloaded.
+        on_bytes: Told how much of it is there.
+        hub: Address of the Hugging Face Hub, or of a mirror.
+        pause_s: Pause before asking a silent source again [s].
 
     Raises:
-        WeightsMissing: If the licences were not accepted, or files cannot be downloaded; lists each with its place.
+        WeightsMissing: If the licences were not accepted, the disk is full, or files cannot be downloaded; lists each
+            with its place.
+        WeightsCorrupt: If a file was damaged on the way.
     """
     if not accepted:
         raise WeightsMissing(f"expected the licences to be accepted first, got no consent.\n{licence_text()}")
     folder.mkdir(parents=True, exist_ok=True)
     reasons: list[str] = []
     for file in missing_files(folder):
-        if file.source.repository and _UNREACHABLE not in reasons:
+        if file.source.repository:
             if on_file:
                 on_file(file.path)
-            reasons += _from_hub(file, folder)
+            try:
+                reasons += _from_hub(file, folder, hub, on_bytes, pause_s)
+            except Unreachable as error:
+                reasons.append(str(error))
+                break
     if any(file.source.drive_folder for file in missing_files(folder)):
         if on_file:
             on_file(DRIVE_FOLDER)
@@ -48,47 +68,24 @@ def fetch(folder: Path, *, accepted: bool, on_file: Callable[[str], None] | None
     try:
         require_files(folder)
     except WeightsMissing as error:
-        raise WeightsMissing("\n".join([str(error), *sorted(set(reasons))]), files=error.files) from error
+        raise WeightsMissing("\n".join([str(error), *dict.fromkeys(reasons)]), files=error.files) from error
 
 
-def _from_hub(file: PublishedFile, folder: Path) -> list[str]:
-    """Download one file; returns why it was not possible, or nothing."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+def _from_hub(file: PublishedFile, folder: Path, hub: str, on_bytes: OnBytes | None, pause_s: float) -> list[str]:
+    """Download one file, or an alternative to it; returns why it was not possible, or nothing."""
+    from huggingface_hub.utils import build_hf_headers
 
-    # Its retries are announced twice otherwise, by its own handler and by ours.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    place = folder / file.repository_folder
-    parent = Path(file.name_at_source).parent
-    reason = ""
-    for name in (file.name_at_source, *(str(parent / other) for other in file.alternatives)):
+    for name in (file.name_at_source, *file.alternatives_at_source):
+        target = folder / file.repository_folder / name
+        url = f"{hub.rstrip('/')}/{file.source.repository}/resolve/main/{name}"
         try:
-            path = Path(hf_hub_download(file.source.repository, name, local_dir=place))
-            expected = _hub_sha256(file.source.repository, name)
-        except LocalEntryNotFoundError:
-            return [_UNREACHABLE]
-        except EntryNotFoundError:
-            reason = f"{file.source.repository} has no {name}"
-        except GatedRepoError:
+            download(url, target, headers=build_hf_headers(), on_bytes=on_bytes, pause_s=pause_s)
+        except NotPublished:
+            continue
+        except NotAllowed:
             return [f"{file.source.url} asks you to log in and accept its licence: do that, then run 'hf auth login'"]
-        except (HfHubHTTPError, OSError) as error:
-            return [f"{file.source.repository}: {str(error).splitlines()[0]}"]
-        if not expected or file_sha256(path) == expected:
-            return []
-        path.unlink()
-        return [f"{file.path} was damaged on the way: run this command again"]
-    return [reason]
-
-
-def _hub_sha256(repository: str, name: str) -> str:
-    """Checksum that the Hub publishes for a large file, or nothing."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
-    for entry in HfApi().get_paths_info(repository, [name]):
-        if isinstance(entry, RepoFile) and entry.lfs is not None:
-            return str(entry.lfs.sha256)
-    return ""
+        return []
+    return [f"{file.source.repository} has no {file.name_at_source}"]
 
 
 def _from_drive(folder: Path) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from portrait_anim.errors import WeightsMissing
 
 DRIVE_FOLDER: Final = "https://drive.google.com/drive/folders/1RdjBYYbstO7SOchDg7oimoAwu03g_-mI"
-_HUB: Final = "https://huggingface.co/"
+HUB: Final = "https://huggingface.co/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class PublishedSource:
     @property
     def url(self) -> str:
         """Page to download from."""
-        return self.drive_folder or f"{_HUB}{self.repository}"
+        return self.drive_folder or f"{HUB}{self.repository}"
 
 
 X_NEMO: Final = PublishedSource(
@@ -42,11 +42,11 @@ X_NEMO: Final = PublishedSource(
 )  # fmt: skip
 IMAGE_VARIATIONS: Final = PublishedSource(
     name="Stable Diffusion image variations", repository="lambdalabs/sd-image-variations-diffusers",
-    licence="CreativeML Open RAIL-M", terms=f"{_HUB}lambdalabs/sd-image-variations-diffusers",
+    licence="CreativeML Open RAIL-M", terms=f"{HUB}lambdalabs/sd-image-variations-diffusers",
 )  # fmt: skip
 VIDEO_DIFFUSION: Final = PublishedSource(
     name="Stable Video Diffusion XT", repository="stabilityai/stable-video-diffusion-img2vid-xt",
-    licence="Stability AI community licence", terms=f"{_HUB}stabilityai/stable-video-diffusion-img2vid-xt",
+    licence="Stability AI community licence", terms=f"{HUB}stabilityai/stable-video-diffusion-img2vid-xt",
 )  # fmt: skip
 
 
@@ -75,6 +75,11 @@ class PublishedFile:
     def name_at_source(self) -> str:
         """Path within the source's repository or folder."""
         return self.path.removeprefix(f"{self.repository_folder}/") if self.repository_folder else self.path
+
+    @property
+    def alternatives_at_source(self) -> tuple[str, ...]:
+        """Paths of the alternatives within the source's repository or folder."""
+        return tuple((PurePosixPath(self.name_at_source).parent / name).as_posix() for name in self.alternatives)
 
     def find(self, folder: Path) -> Path | None:
         """The file or an alternative to it below a download folder."""
