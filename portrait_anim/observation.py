@@ -38,6 +38,8 @@ MAX_VIDEO_BYTES: Final = 500 * 2**20
 MAX_PORTRAIT_BYTES: Final = 60 * 2**20
 MAX_VIDEO_S: Final = 90.0
 MAX_VIDEO_PX: Final = 4096 * 2304
+MAX_VIDEO_FRAMES: Final = 5400
+"""As many as 90 s have at 60 frames per second; each takes time to be measured."""
 
 # A second face counts when it is at least this large beside the tracked one; smaller ones are pictures on the wall.
 _BYSTANDER_SIZE: Final = 0.4
@@ -106,10 +108,7 @@ def check_sizes(portrait: Path, video: Path) -> None:
             )
     info = probe(video)
     if info.duration_s > MAX_VIDEO_S:
-        raise MediaError(
-            f"expected a challenge video of at most {MAX_VIDEO_S:g} s, got {info.duration_s:.0f} s; "
-            "record only the challenge"
-        )
+        raise _too_long(f"{info.duration_s:.0f} s")
     if info.width * info.height > MAX_VIDEO_PX:
         raise MediaError(
             f"expected a challenge video of at most 4096x2304 px, got {info.width}x{info.height} px; "
@@ -192,7 +191,7 @@ def observe(
         What was measured, in order of time.
 
     Raises:
-        MediaError: If the file is no video.
+        MediaError: If the file is no video, or longer than its header says and than is looked at.
         NoFaceFound: If no frame shows a face.
     """
     from portrait_anim.face.detect import FaceDetector
@@ -202,6 +201,8 @@ def observe(
     with VideoReader(video) as reader, FaceDetector() as detector:
         total = reader.expected_frames
         for done, tracked in enumerate(track(reader, choice="largest"), start=1):
+            if tracked.frame.time_s > MAX_VIDEO_S or done > MAX_VIDEO_FRAMES:
+                raise _too_long(f"more than {done - 1} frames")
             if on_progress:
                 on_progress(Progress(stage="challenge", done=done, total=total))
             found = tracked.observation if tracked.status == "found" else None
@@ -216,6 +217,13 @@ def observe(
                 embedding = encoder.embed(image, seen)
                 num_faces = _count_faces(image, seen, detector)
             yield _liveness_frame(image, seen, tracked.frame.time_s, embedding, num_faces)
+
+
+def _too_long(found: str) -> MediaError:
+    return MediaError(
+        f"expected a challenge video of at most {MAX_VIDEO_S:g} s and {MAX_VIDEO_FRAMES} frames, got {found}; "
+        "record only the challenge"
+    )
 
 
 def _count_faces(image: UInt8Array, seen: FaceObservation, detector: FaceDetector) -> int:

@@ -48,7 +48,7 @@ def acknowledge(store: ConsentStore, grant_id: str, *, grantee: str, now: dateti
             )  # fmt: skip
         return append_row(
             connection, store, "acknowledged", now=now, cameo_id=given.cameo_id, grant_id=given.id,
-            payload=_acknowledgement(store, given, grantee),
+            payload=_acknowledgement(store, given, grantee_digest(store, grantee)),
         )  # fmt: skip
 
 
@@ -68,10 +68,11 @@ def acknowledged_grants(
     for given in grants:
         if not given.forbidden:
             continue
-        # Ed25519 signs deterministically: a row is either exactly this one, or not the operator's word.
-        wanted = canonical(_acknowledgement(store, given, grantee)).decode()
+        # Ed25519 signs deterministically: a row is either exactly one of these, or not the operator's word.
+        digests = (grantee_digest(store, grantee), _former_digest(store, grantee))
+        wanted = [canonical(_acknowledgement(store, given, digest)).decode() for digest in digests]
         query = select(table.c.seq).where(
-            table.c.kind == "acknowledged", table.c.grant_id == given.id, table.c.payload == wanted
+            table.c.kind == "acknowledged", table.c.grant_id == given.id, table.c.payload.in_(wanted)
         )
         if connection.execute(query.limit(1)).first() is not None:
             found.add(given.id)
@@ -84,16 +85,21 @@ def was_acknowledged(store: ConsentStore, grant: Grant, grantee: str) -> bool:
         return not grant.forbidden or grant.id in acknowledged_grants(connection, store, [grant], grantee)
 
 
-def grantee_digest(store_id: str, grantee: str) -> str:
-    """Return who asks as the ledger names them: a digest that only this store can recompute, hexadecimal."""
-    return hashlib.sha256(canonical(["grantee", store_id, grantee])).hexdigest()
+def grantee_digest(store: ConsentStore, grantee: str) -> str:
+    """Return who asks as the ledger names them: a digest that nobody without the store's key can guess, hexadecimal."""
+    return store.keys.lookup("grantee in the ledger", grantee)
 
 
-def _acknowledgement(store: ConsentStore, given: Grant, grantee: str) -> dict[str, str]:
+def _former_digest(store: ConsentStore, grantee: str) -> str:
+    """Return the digest of rows before version 3 of the store; it had no key, so that names could be guessed."""
+    return hashlib.sha256(canonical(["grantee", store.store_id, grantee])).hexdigest()
+
+
+def _acknowledgement(store: ConsentStore, given: Grant, digest: str) -> dict[str, str]:
     """Return the one payload that says it, signed."""
     facts = {
         "grant_id": given.id,
-        "grantee_digest": grantee_digest(store.store_id, grantee),
+        "grantee_digest": digest,
         "forbidden_digest": hashlib.sha256(given.forbidden.encode()).hexdigest(),
     }
     return {**facts, "signature": store.keys.sign(canonical(["acknowledged", facts])).hex()}

@@ -84,7 +84,7 @@ def asked_of(store: ConsentStore, request: RenderRequest) -> dict[str, object]:
     """Return the ledger's view of a request: who asked only as a digest that this store can recompute."""
     return {
         "portrait_digest": request.portrait_digest,
-        "grantee_digest": grantee_digest(store.store_id, request.grantee),
+        "grantee_digest": grantee_digest(store, request.grantee),
         "purpose": request.purpose,
         "context": request.context,
         "commercial": request.commercial,

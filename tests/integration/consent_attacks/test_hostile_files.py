@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +22,8 @@ from portrait_anim.consent.registry import get_challenge, list_cameos
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.enrolment import enroll_from_files
 from portrait_anim.errors import InputError
+from portrait_anim.media.image import read_image
+from portrait_anim.media.reader import probe
 
 from . import videos
 from .conftest import Tally
@@ -159,6 +163,25 @@ def test_a_file_too_large_is_refused_before_it_is_read(store: ConsentStore, tmp_
     with pytest.raises(InputError, match="at most 90 s"):
         enroll_from_files(store, challenge_id=issued.id, portrait=PORTRAIT, video=long, now=NOW)
     tally.note("oversized upload", ["MediaError"])
+
+
+def test_a_video_without_a_length_in_its_header_is_not_read_for_ever(
+    store: ConsentStore, tmp_path: Path, tally: Tally
+) -> None:
+    issued, path = ask(store), tmp_path / "endless.webm"
+    with av.open(str(path), "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=2)
+        stream.width = stream.height = 96
+        small = cv2.resize(read_image(PORTRAIT), (96, 96))
+        for packet in (packet for _ in range(300) for packet in stream.encode(av.VideoFrame.from_ndarray(small))):
+            container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    assert probe(path).duration_s == 0
+    with pytest.raises(InputError, match="at most 90 s and 5400 frames, got more than 18"):
+        enroll_from_files(store, challenge_id=issued.id, portrait=PORTRAIT, video=path, now=NOW)
+    tally.note("oversized upload", ["MediaError"])
+    assert get_challenge(store, issued.id, NOW) == issued
 
 
 def test_another_portrait_than_the_one_asked_about_is_refused(

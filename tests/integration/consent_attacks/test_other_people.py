@@ -28,7 +28,7 @@ def test_look_alikes_are_refused_as_often_as_the_threshold_says(
     honest: Measured, store: ConsentStore, tally: Tally
 ) -> None:
     """Portraits of other synthetic people, handed in with the actor's video."""
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "portraits"
+    folder = Path(__file__).resolve().parents[4] / "shared" / "data" / "portraits"
     if not folder.is_dir():
         pytest.skip("the portraits of synthetic people are not beside this checkout")
     young = {f"{int(number):04d}" for number in (folder / "omi_young_ids.txt").read_text().split()}

@@ -65,13 +65,13 @@ def test_sound_that_was_not_recorded_with_the_picture_is_refused(
 ) -> None:
     for sound_s in (0.0, 9.0, 40.0):
         evidence = replace(honest.evidence, sound_s=sound_s)
-        assert attack("sound of another length", replace(honest, evidence=evidence)) == ["clock"]
+        assert "clock" in attack("sound of another length", replace(honest, evidence=evidence))
 
 
 def test_an_answer_in_less_time_than_it_lasts_is_refused(attack: Callable[..., list[str]], honest: Measured) -> None:
     for after_s in (0, 5, 12):
-        late = attack("answered in less time than it lasts", honest, now=NOW + timedelta(seconds=after_s))
-        assert late == ["clock"]
+        now = NOW + timedelta(seconds=after_s)
+        assert "clock" in attack("answered in less time than it lasts", honest, now=now)
 
 
 def test_a_silent_video_does_not_answer_a_required_code(

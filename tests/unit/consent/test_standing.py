@@ -1,3 +1,4 @@
+import hashlib
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -8,6 +9,7 @@ import pytest
 from portrait_anim.consent.acknowledgements import acknowledge, was_acknowledged
 from portrait_anim.consent.denylist import add_denied, is_denied, remove_denied
 from portrait_anim.consent.grants import get_grant, grants_for, revoke
+from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.ledger import Ledger, append_row, verify
 from portrait_anim.consent.permit import authorise, still_valid
 from portrait_anim.consent.records import Cameo
@@ -183,3 +185,19 @@ def test_everybody_sees_the_grants_that_are_for_them(store, fictional, give):
     give(fictional, grantee="eve")
     assert {given.id for given in grants_for(store, "ada", "acc_1")} == {mine, everyones}
     assert grants_for(store, "") == []
+
+
+def test_names_in_the_ledger_cannot_be_guessed_and_former_rows_still_count(
+    store, fictional, give, ask, now, monkeypatch
+):
+    def former(store, grantee):
+        return hashlib.sha256(canonical(["grantee", store.store_id, grantee])).hexdigest()
+
+    grant_id = give(fictional, forbidden="No adverts")
+    monkeypatch.setattr("portrait_anim.consent.acknowledgements.grantee_digest", former)
+    acknowledge(store, grant_id, grantee="operator", now=now)
+    monkeypatch.undo()
+    assert authorise(store, ask(fictional), now=now).grant_id == grant_id
+    assert not was_acknowledged(store, get_grant(store, grant_id), "mallory")
+    (row,) = Ledger(store).rows(kind="authorised")
+    assert row.payload["grantee_digest"] not in (former(store, "operator"), hashlib.sha256(b"operator").hexdigest())
