@@ -15,7 +15,7 @@ import numpy as np
 from portrait_anim.types import Float32Array, UInt8Array
 
 _FLOOR: Final = 0.45  # strength where nothing hides the mark [grey levels, standard deviation]
-_GAIN: Final = 0.45  # per grey level of local contrast
+_GAIN: Final = 0.46  # per grey level of local contrast
 _CEILING: Final = 3.2
 _LOUDEST: Final = 1.88  # mean square over the picture; keeps the signal-to-noise ratio above 42 dB
 _WINDOW_PX: Final = 9

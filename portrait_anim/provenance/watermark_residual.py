@@ -12,9 +12,10 @@ from portrait_anim.types import Float32Array, UInt8Array
 LARGEST_SIDE_PX: Final = 1080  # shorter side; larger pictures carry a larger pattern and are reduced first
 SMALLEST_SIDE_PX: Final = 48
 _NEXT_LEVEL_SIDE_PX: Final = 200
-_HIGH_PASS_SIGMA_PX: Final = 5.0
-_CONTRAST_SIGMA_PX: Final = 4.0
+_HIGH_PASS_SIGMA_PX: Final = 1.5  # steep: what is left of the content is then white, as the mark's neighbours are
+_CONTRAST_SIGMA_PX: Final = 3.0
 _QUIET: Final = 0.45  # contrast below which a place is not amplified further [grey levels]
+_QUIET_SUM: Final = 0.5  # the same, of a sum whose terms have a contrast of about 1
 _CLIP: Final = 2.5
 
 
@@ -56,7 +57,7 @@ class ResidualSum:
 
     def levels(self) -> list[Float32Array]:
         """Give the sums, `(H, W)` float32 of local standard deviation near 1, from full resolution downwards."""
-        return [_flatten(total / self.num_frames, 0.15) for total in self._sums]
+        return [_flatten(total / self.num_frames, _QUIET_SUM) for total in self._sums]
 
 
 def reading_scale(size: tuple[int, int]) -> float:
