@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,29 +79,12 @@ def parity() -> Parity:
     return Parity(GOLDEN)
 
 
-TINY_UNET = {"block_channels": (32, 32, 32, 32), "heads": 2, "context_dim": 8}
-TINY = {
-    "motion_encoder": {
-        "sample_size": 64, "channels": 128, "depth": 4, "attention_dim": 16, "attention_heads": 2, "num_maps": 4,
-        "feature_dim": 8, "placement_dim": 4, "num_tokens": 4, "token_dim": 4,
-    },
-    "reference_unet": TINY_UNET,
-    "denoising_unet": {**TINY_UNET, "motion_dim": 4},
-    "vae": {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
-    "image_encoder": {
-        "sample_size": 28, "channels": 8, "depth": 1, "heads": 2, "hidden_dim": 8, "projection_dim": 8,
-    },
-}  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def tiny_modules() -> dict[str, Any]:
     """The published networks at a size that a test can afford."""
-    from portrait_anim.models.xportrait2.adapter import PUBLISHED
+    from portrait_anim.evaluation.xportrait2_trial import trial_modules
 
-    return {
-        name: replace(module, config={**module.config, **TINY[name]}) for name, module in PUBLISHED.items()
-    }  # fmt: skip
+    return trial_modules()
 
 
 @pytest.fixture

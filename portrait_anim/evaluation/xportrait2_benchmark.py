@@ -2,7 +2,8 @@
 
     python -m portrait_anim.evaluation.xportrait2_benchmark --size 512 --frames 24 --count-only
     python -m portrait_anim.evaluation.xportrait2_benchmark --size 512 --frames 24 --device cuda --dtype float16
-    python -m portrait_anim.evaluation.xportrait2_benchmark --gpu --size 512 --frames 96
+    python -m portrait_anim.evaluation.xportrait2_benchmark --gpu
+    python -m portrait_anim.evaluation.xportrait2_benchmark --gpu --trial --device cpu --size 128 --frames 3 --steps 2
 
 Counting needs neither time nor memory: the networks have shapes, but no numbers.
 """
@@ -21,8 +22,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from portrait_anim.evaluation.published_order import published_step, published_taps
-from portrait_anim.evaluation.xportrait2_gpu import RenderSetting
+from portrait_anim.evaluation.xportrait2_gpu import RenderFigures, RenderSetting
 from portrait_anim.evaluation.xportrait2_gpu import report as render_report
+from portrait_anim.evaluation.xportrait2_trial import trial_modules
 from portrait_anim.models.xportrait2.adapter import PUBLISHED
 
 _STEPS = 35
@@ -183,26 +185,51 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the costs as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
+    parser.add_argument("--frames", type=int, help="24 by default, with --gpu 96")
+    parser.add_argument("--device", help="cpu by default, with --gpu cuda")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="float32, with --gpu bfloat16")
     parser.add_argument("--count-only", action="store_true")
-    parser.add_argument("--gpu", action="store_true", help="time whole renders in bfloat16 on the first GPU")
-    parser.add_argument("--steps", type=int, default=_STEPS, help="steps of the renders of --gpu")
+    renders = parser.add_argument_group("whole renders")
+    renders.add_argument("--gpu", action="store_true", help="time whole renders")
+    renders.add_argument("--steps", type=int, default=_STEPS)
+    renders.add_argument("--compiled", action="store_true", help="also with compiled blocks")
+    renders.add_argument("--budget-s", type=float, default=1200.0, help="time for everything")
+    renders.add_argument("--trial", action="store_true", help="tiny networks, to try the command itself")
     given = parser.parse_args(arguments)
-    if given.gpu:
-        renders = RenderSetting(size_px=given.size, frames=given.frames, steps=given.steps)
-        sys.stdout.write(json.dumps(render_report(renders), indent=2) + "\n")
-        return 0
+    wanted = given.device or ("cuda" if given.gpu else "cpu")
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"expected a GPU for {wanted}, found none; try the command with --device cpu --trial")
+    return _measure_renders(given) if given.gpu else _measure_stages(given)
+
+
+def _measure_renders(given: argparse.Namespace) -> int:
+    setting = RenderSetting(
+        size_px=given.size, frames=given.frames or 96, steps=given.steps, device=given.device or "cuda",
+        dtype=getattr(torch, given.dtype or "bfloat16"), compiled=given.compiled, budget_s=given.budget_s,
+    )  # fmt: skip
+
+    def on_figures(line: RenderFigures) -> None:
+        sys.stderr.write(json.dumps(asdict(line)) + "\n")  # an interrupted run has told what it found
+
+    found = render_report(
+        setting, trial_modules() if given.trial else PUBLISHED, matrix_side=256 if given.trial else 8192,
+        on_figures=on_figures,
+    )  # fmt: skip
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+def _measure_stages(given: argparse.Namespace) -> int:
+    dtype = given.dtype or "float32"
     setting = Setting(
-        size_px=given.size, frames=given.frames, device="meta" if given.count_only else given.device,
-        dtype=getattr(torch, given.dtype),
+        size_px=given.size, frames=given.frames or 24, device="meta" if given.count_only else given.device or "cpu",
+        dtype=getattr(torch, dtype),
     )  # fmt: skip
     stages = measure_stages(setting)
     ours, published = per_output_frame(stages)
     peak = torch.cuda.max_memory_allocated() if setting.device.startswith("cuda") else _peak_rss()
     report = {
-        "size_px": setting.size_px, "frames": setting.frames, "device": setting.device, "dtype": given.dtype,
+        "size_px": setting.size_px, "frames": setting.frames, "device": setting.device, "dtype": dtype,
         "torch": torch.__version__, "threads": torch.get_num_threads(), "peak_gib": peak / 2**30,
         "stages": [asdict(stage) for stage in stages],
         "gflop_per_output_frame": {"ours": ours, "published": published, "ratio": published / ours},

@@ -1,7 +1,8 @@
-"""Frames per second of whole renders with the `xportrait2` networks and random weights, in three orders of work.
+"""Frames per second of whole renders with the `xportrait2` networks and random weights, in several orders of work.
 
 Called by `python -m portrait_anim.evaluation.xportrait2_benchmark --gpu`. Motion encoding, reference network, sampling
-and decoding are all in; reading files, faces, labels and encoding are not. Random weights cost what real ones do.
+and decoding are all in; reading files, faces, labels and encoding are not. Random weights cost what real ones do. An
+order of work that would not be done within the time that is left is left out and named.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from portrait_anim.evaluation.published_order import published_step, published_taps
 from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG, PUBLISHED, PublishedModule
+from portrait_anim.pipelines.xportrait2_ahead import WorkAhead
 from portrait_anim.pipelines.xportrait2_guidance import LazyRow
 from portrait_anim.pipelines.xportrait2_inputs import decode_frames
 from portrait_anim.pipelines.xportrait2_options import PRESETS, SamplingOptions
 from portrait_anim.pipelines.xportrait2_sampling import denoise, draw_noise, draw_offsets
 from portrait_anim.pipelines.xportrait2_streaming import NoiseStream, denoise_stream
-from portrait_anim.pipelines.xportrait2_tuning import use_channels_last
+from portrait_anim.pipelines.xportrait2_tuning import compile_blocks, use_channels_last
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,8 @@ class RenderSetting:
         steps: Steps of exact mode and of the published order; the preset keeps its own unless that is more.
         device: torch device.
         dtype: Type of all networks.
+        compiled: Whether exact mode is also timed with compiled blocks.
+        budget_s: Time for everything [s].
     """
 
     size_px: int = 512
@@ -42,6 +46,8 @@ class RenderSetting:
     steps: int = 35
     device: str = "cuda"
     dtype: torch.dtype = torch.bfloat16
+    compiled: bool = False
+    budget_s: float = 1200.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +94,7 @@ class RenderBench:
     """
 
     def __init__(self, setting: RenderSetting, networks: dict[str, Any], scheduler: Any, *, crop_px: int = 224) -> None:
-        self.setting, self._networks, self._scheduler = setting, networks, scheduler
+        self.setting, self._networks, self._scheduler, self._compiled = setting, networks, scheduler, False
         side, self._shape = setting.size_px // 8, (4, setting.frames, setting.size_px // 8, setting.size_px // 8)
         generator = torch.Generator().manual_seed(0)
 
@@ -118,9 +124,18 @@ class RenderBench:
             start = draw_noise(self._shape, 0)
             whole = denoise(unet, self._scheduler, conditional=conditional, noise=start, offsets=offsets, **given)
             runs = iter([whole])
+        if options.overlap:
+            runs = WorkAhead[torch.Tensor](self._latent.device).items(runs, lambda: None)
         for latents in runs:
             for frames in decode_frames(vae, latents):
                 yield len(frames.cpu())
+
+    def render_compiled(self, options: SamplingOptions) -> Iterator[int]:
+        """Our order of work with compiled blocks, which stay compiled."""
+        if not self._compiled:
+            compile_blocks(self._networks["denoising_unet"])
+            self._compiled = True
+        return self.render(options)
 
     def published(self, options: SamplingOptions) -> Iterator[int]:
         """The published order of work, on our networks: same windows, steps and decoder; frames at the end."""
@@ -153,28 +168,70 @@ class _Frames:
         return replace(self, index=indices)
 
 
+class Budget:
+    """Decides what there is still time for.
+
+    Args:
+        budget_s: Time for everything [s].
+        clock: Steady clock [s].
+    """
+
+    def __init__(self, budget_s: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._end = clock, clock() + budget_s
+        self.left_out: dict[str, str] = {}
+
+    def allows(self, name: str, expected_s: float) -> bool:
+        """Whether there is time; what there is none for is noted."""
+        left = self._end - self._clock()
+        if expected_s > left:
+            self.left_out[name] = f"takes about {expected_s:.0f} s or more, {max(left, 0):.0f} s were left"
+        return expected_s <= left
+
+
 @torch.inference_mode()
-def measure_renders(bench: RenderBench, rate: float) -> list[RenderFigures]:
+def measure_renders(bench: RenderBench, rate: float, budget: Budget) -> Iterator[RenderFigures]:
     """Render twice with every order of work: first to count it and to let kernels be chosen, then to time it.
+
+    Renders of one step and of two tell before how long that will take.
 
     Args:
         bench: Networks and inputs.
         rate: See `matrix_rate` [FLOP/s].
+        budget: Time for everything.
+
+    Yields:
+        Figures of each order that there was time for.
     """
-    exact = replace(PRESETS["exact"], num_steps=bench.setting.steps)
-    fast = replace(PRESETS["fast"], num_steps=min(PRESETS["fast"].num_steps, bench.setting.steps))
+    steps = bench.setting.steps
+    exact = replace(PRESETS["exact"], num_steps=steps)
+    fast = replace(PRESETS["fast"], num_steps=min(PRESETS["fast"].num_steps, steps))
     orders: dict[str, tuple[Callable[[SamplingOptions], Iterator[int]], SamplingOptions]] = {
-        "published order": (bench.published, exact),
         "exact": (bench.render, exact),
+        "published order": (bench.published, exact),
         "fast": (bench.render, fast),
         "fast, streamed": (bench.render, replace(fast, stream=True)),
+        "fast, streamed, decoding beside denoising": (bench.render, replace(fast, stream=True, overlap=True)),
     }
-    figures = []
+    if bench.setting.compiled:
+        orders["exact, compiled"] = (bench.render_compiled, exact)
     for name, (render, options) in orders.items():
+        if not budget.allows(name, 0):
+            continue
+        few = (replace(options, num_steps=steps) for steps in (1, 2))
+        one_s, two_s = (_seconds(render, sampling, bench.setting.device) for sampling in few)
+        if not budget.allows(name, 2 * (one_s + max(two_s - one_s, 0) * (options.num_steps - 1))):
+            continue
         with FlopCounterMode(display=False) as counter:
             list(render(options))
-        figures.append(_time(name, render, options, bench.setting, rate, counter.get_total_flops() / 1e12))
-    return figures
+        yield _time(name, render, options, bench.setting, rate, counter.get_total_flops() / 1e12)
+
+
+def _seconds(render: Callable[[SamplingOptions], Iterator[int]], options: SamplingOptions, device: str) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    list(render(options))
+    _wait(device)
+    return time.perf_counter() - start
 
 
 def _time(
@@ -201,7 +258,11 @@ def _time(
 
 
 def report(
-    setting: RenderSetting, modules: Mapping[str, PublishedModule] = PUBLISHED, *, matrix_side: int = 8192
+    setting: RenderSetting,
+    modules: Mapping[str, PublishedModule] = PUBLISHED,
+    *,
+    matrix_side: int = 8192,
+    on_figures: Callable[[RenderFigures], None] | None = None,
 ) -> dict[str, Any]:
     """Build the networks with random weights, render in all orders of work, compare.
 
@@ -209,23 +270,32 @@ def report(
         setting: What to render.
         modules: The networks.
         matrix_side: Side of the matrices whose product is timed.
+        on_figures: Told the figures of each order as soon as they are there.
     """
     torch.manual_seed(0)
+    budget = Budget(setting.budget_s)
     rate = matrix_rate(setting.device, setting.dtype, matrix_side)
     names = ("motion_encoder", "reference_unet", "denoising_unet", "vae")
-    networks: dict[str, Any] = {name: modules[name].build(setting.device).to(setting.dtype) for name in names}
+    networks: dict[str, Any] = {
+        name: torch.nn.Module.to(modules[name].build(setting.device), setting.dtype) for name in names
+    }
     for name in names[1:]:
         use_channels_last(networks[name])
     bench = RenderBench(
         setting, networks, DDIMScheduler(**DDIM_CONFIG), crop_px=networks["motion_encoder"].config.sample_size
     )
-    figures = measure_renders(bench, rate)
+    figures = []
+    for line in measure_renders(bench, rate, budget):
+        figures.append(line)
+        if on_figures:
+            on_figures(line)
     speed = {line.name: line.frames_per_s for line in figures}
+    compared = {"exact", "published order"} <= speed.keys()
     return {
         "size_px": setting.size_px, "frames": setting.frames, "steps": setting.steps, "device": _name(setting.device),
         "dtype": str(setting.dtype), "torch": torch.__version__, "matrix_tflop_per_s": rate / 1e12,
-        "renders": [asdict(line) for line in figures],
-        "exact_over_published": speed["exact"] / speed["published order"],
+        "renders": [asdict(line) for line in figures], "left_out": budget.left_out,
+        "exact_over_published": speed["exact"] / speed["published order"] if compared else None,
     }  # fmt: skip
 
 

@@ -60,10 +60,16 @@ def tune(
     if compiled:
         _require_compiler(device_of(pipeline.denoising_unet))
         for network in (pipeline.denoising_unet, pipeline.replica):
-            for module in network.modules() if network else ():
-                if isinstance(module, _COMPILED):
-                    module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)
+            if network is not None:
+                compile_blocks(network, cuda_graphs=cuda_graphs)
         pipeline.is_compiled = True
+
+
+def compile_blocks(unet: nn.Module, *, cuda_graphs: bool = False) -> None:
+    """Compile the blocks of a denoising UNet one by one when they are called first, see `tune`."""
+    for module in unet.modules():
+        if isinstance(module, _COMPILED):
+            module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)
 
 
 def use_channels_last(network: nn.Module) -> None:

@@ -136,6 +136,6 @@ def require_files(folder: Path) -> None:
         )
         raise WeightsMissing(
             f"expected the published files of X-Portrait 2 in {folder}, got no:\n{lines}\n"
-            "download them there, then run 'portrait-anim weights convert xportrait2'",
+            f"download them there, then run 'portrait-anim weights convert xportrait2 --downloads {folder}'",
             files=[file.path for file in missing],
         )

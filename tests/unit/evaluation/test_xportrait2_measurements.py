@@ -1,24 +1,73 @@
 """The scripts that measure the `xportrait2` profile, at a size that a test can afford."""
 
+import contextlib
+import io
 import json
 
 import pytest
 import torch
 
+from portrait_anim.evaluation import xportrait2_benchmark as benchmark
 from portrait_anim.evaluation import xportrait2_curve as curve
-from portrait_anim.evaluation.xportrait2_gpu import RenderSetting, report
+from portrait_anim.evaluation import xportrait2_memory as memory
+from portrait_anim.evaluation.xportrait2_gpu import Budget, RenderSetting, report
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 
 
-def test_whole_renders_are_compared(tiny_modules):
-    setting = RenderSetting(size_px=128, frames=2, steps=2, device="cpu", dtype=torch.float32)
-    result = report(setting, tiny_modules, matrix_side=64)
-    json.dumps(result)
-    lines = {line["name"]: line for line in result["renders"]}
-    assert set(lines) == {"published order", "exact", "fast", "fast, streamed"}
+@pytest.fixture(scope="module")
+def whole():
+    """The command as it is meant for a GPU, on the CPU with tiny networks."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        code = benchmark.main("--gpu --trial --device cpu --dtype float32 --size 128 --frames 2 --steps 2".split())
+    assert code == 0
+    return json.loads(out.getvalue())
+
+
+@pytest.mark.slow
+def test_whole_renders_are_compared(whole):
+    lines = {line["name"]: line for line in whole["renders"]}
+    assert {"published order", "exact", "fast", "fast, streamed"} < set(lines)
+    assert whole["left_out"] == {}
     assert lines["exact"]["tflop"] < lines["published order"]["tflop"]
     assert lines["fast"]["tflop"] < lines["exact"]["tflop"]
-    assert all(line["frames_per_s"] > 0 for line in lines.values())
+    assert all(line["frames_per_s"] > 0 and line["first_frame_s"] > 0 for line in lines.values())
+    ratio = lines["exact"]["frames_per_s"] / lines["published order"]["frames_per_s"]
+    assert whole["exact_over_published"] == pytest.approx(ratio)
+    assert lines["fast, streamed, decoding beside denoising"]["frames_per_s"] > 0
+
+
+def test_what_there_is_no_time_for_is_left_out_and_named(tiny_modules):
+    setting = RenderSetting(size_px=128, frames=1, steps=2, device="cpu", dtype=torch.float32, budget_s=0)
+    result = report(setting, tiny_modules, matrix_side=64)
+    assert result["renders"] == []
+    assert result["exact_over_published"] is None
+    assert "published order" in result["left_out"]
+
+
+def test_time_runs_out():
+    now = [0.0]
+    budget = Budget(10, clock=lambda: now[0])
+    assert budget.allows("a", 9)
+    now[0] = 8.0
+    assert not budget.allows("b", 3)
+    assert budget.left_out == {"b": "takes about 3 s or more, 2 s were left"}
+
+
+@pytest.mark.parametrize("network", ["denoising_unet", "vae"])
+def test_the_memory_forecast_is_what_tensors_take(network):
+    line = memory.compare(network, size_px=128, frames=2, dtype=torch.float16, measured=False)
+    assert line.counted_mib == pytest.approx(line.forecast_mib, rel=0.2)
+
+
+def test_counting_sees_tensors_come_and_go():
+    def work():
+        one = torch.empty(1000, device="meta")
+        two = one + 1
+        del one
+        return two * 2
+
+    assert memory.count(work) == 2 * 4000
 
 
 def test_cost_of_sampling_counts_rows_and_blocks():
