@@ -11,6 +11,13 @@ import typer
 
 from portrait_anim.cli import grant as granting
 from portrait_anim.cli.console import emit, plain, progress_bars, say, show_table
+from portrait_anim.cli.enrolment_options import (
+    AgeCheckName,
+    KeepVideoDays,
+    LivenessFolder,
+    SameFace,
+    enrolment_demands,
+)
 from portrait_anim.cli.guard import GuardedTyper
 from portrait_anim.cli.options import CameoId, Face, Home, Json, Output, now_utc, usage_errors
 
@@ -82,16 +89,23 @@ def enroll(
     home: Home,
     face: Face = None,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="The camera saved a mirror image.")] = False,
+    age_check: AgeCheckName = None,
+    liveness: LivenessFolder = None,
+    same_face: SameFace = "refuse",
+    keep_video_days: KeepVideoDays = 30.0,
     as_json: Json = False,
 ) -> None:
     """Enrol a living person from a portrait and the video that answers a challenge."""
     from portrait_anim.consent.store import open_store
     from portrait_anim.enrolment import enroll_from_files
 
+    policy, network = enrolment_demands(
+        age_check=age_check, liveness=liveness, same_face=same_face, keep_video_days=keep_video_days
+    )
     with open_store(home) as store, progress_bars() as on_progress:
         cameo = enroll_from_files(
             store, challenge_id=challenge_id, portrait=portrait, video=video, now=now_utc(), face=face,
-            mirrored=mirrored, on_progress=on_progress,
+            mirrored=mirrored, policy=policy, liveness=network, on_progress=on_progress,
         )  # fmt: skip
     emit(shown(cameo), as_json=as_json)
     say(f"Enrolled {cameo.name} as {cameo.id}. Nothing is allowed yet: `portrait-anim cameo grant {cameo.id} ...`")

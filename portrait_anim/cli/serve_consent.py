@@ -9,6 +9,13 @@ from typing import Annotated
 import typer
 
 from portrait_anim.cli.console import say
+from portrait_anim.cli.enrolment_options import (
+    AgeCheckName,
+    KeepVideoDays,
+    LivenessFolder,
+    SameFace,
+    enrolment_demands,
+)
 from portrait_anim.cli.guard import GuardedTyper
 from portrait_anim.cli.options import Home, usage_errors
 
@@ -34,6 +41,10 @@ def serve_consent(
         str, typer.Option(metavar="required|optional|off", help="Whether a moving dot has to be followed.")
     ] = "optional",
     max_video_mb: Annotated[int, typer.Option(min=1, max=4096, help="Largest challenge video.")] = 200,
+    age_check: AgeCheckName = None,
+    liveness: LivenessFolder = None,
+    same_face: SameFace = "refuse",
+    keep_video_days: KeepVideoDays = 30.0,
 ) -> None:
     """Serve enrolment from phones, owners' pages and permit checks until stopped with Ctrl-C."""
     try:
@@ -50,9 +61,14 @@ def serve_consent(
         raise typer.BadParameter(
             f"expected TLS for {host}: give --certificate and --key, or --proxy for a proxy that ends TLS"
         )
+    policy, network = enrolment_demands(
+        age_check=age_check, liveness=liveness, same_face=same_face, keep_video_days=keep_video_days
+    )
     with usage_errors(), open_store(home) as store:
         settings = ServiceSettings(
             max_video_mb=max_video_mb,
+            enrolment=policy,
+            liveness=network,
             code_policy=code,  # type: ignore[arg-type]
             dot=dot,  # type: ignore[arg-type]
         )

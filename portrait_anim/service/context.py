@@ -12,8 +12,10 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 from fastapi import Depends, Request
 
 from portrait_anim.consent.challenges import ACTIONS, NUM_ACTIONS
+from portrait_anim.consent.evidence import EnrolmentPolicy
 from portrait_anim.consent.records import CodePolicy
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.observation import PassiveLiveness
 from portrait_anim.service.limits import RateLimiter
 
 MIB: Final = 1 << 20
@@ -33,7 +35,8 @@ class ServiceSettings:
         token_per_minute: Requests per minute with one token.
         failures_per_minute: Failed sign-ins per minute from one address.
         burst: How many requests may come at once, in each of these.
-        video_days: How long challenge videos are kept [days], for the page that says so.
+        enrolment: What is demanded of people who enrol.
+        liveness: A passive liveness network, when one is installed.
         token_lifetime: How long new tokens hold.
         code_policy: Whether six spoken digits must be heard in challenge videos.
         dot: Whether challenges ask to follow a dot: never, where the browser can show it while it records, or always,
@@ -47,7 +50,8 @@ class ServiceSettings:
     token_per_minute: float = 120.0
     failures_per_minute: float = 10.0
     burst: int = 60
-    video_days: int = 30
+    enrolment: EnrolmentPolicy = field(default_factory=EnrolmentPolicy)
+    liveness: PassiveLiveness | None = None
     token_lifetime: timedelta = timedelta(days=365)
     code_policy: CodePolicy = "optional"
     dot: DotPolicy = "optional"

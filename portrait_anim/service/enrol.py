@@ -160,7 +160,7 @@ def _welcome(
     return page(
         "welcome.html", status=status, name=found.name, link=link, problem=problem,
         form_token=form_token(service.store, "start", found.digest, service.now()),
-        video_days=service.settings.video_days, max_portrait_mb=service.settings.max_portrait_mb,
+        video_days=f"{service.settings.enrolment.keep_video_days:g}", max_portrait_mb=service.settings.max_portrait_mb,
         minutes=int(LIFETIME.total_seconds() // 60),
     )  # fmt: skip
 

@@ -103,7 +103,7 @@ def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes
             _write_private(portrait_path, portrait)
             cameo = enrolment.enroll_from_files(
                 service.store, challenge_id=challenge_id, portrait=portrait_path, video=video_path, now=now,
-                mirrored=mirrored,
+                mirrored=mirrored, policy=service.settings.enrolment, liveness=service.settings.liveness,
             )  # fmt: skip
     finally:
         kept.unlink(missing_ok=True)

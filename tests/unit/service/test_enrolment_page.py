@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from portrait_anim.consent.evidence import EnrolmentPolicy
 from portrait_anim.consent.links import count_attempt
 from portrait_anim.consent.registry import get_cameo
 from portrait_anim.service import ServiceSettings, create_app
@@ -92,6 +93,20 @@ def test_a_video_of_something_else_is_explained_and_spends_the_challenge(world):
     again = answer(world, link, shown, SAMPLES / "challenge.mp4")
     assert (again.status_code, "start again" in again.text) == (422, True)
     assert world.client().get(link).status_code == 200
+
+
+@pytest.mark.slow
+def test_what_the_deployment_demands_holds_for_who_enrols_here(world):
+    demands = EnrolmentPolicy(age_check=lambda **_: "no proof of age was shown", keep_video_days=0)
+    settings = ServiceSettings(max_video_mb=20, num_actions=6, enrolment=demands)
+    world.app = create_app(world.store, settings=settings, clock=world.clock, random=Scripted())
+    link = link_for(world)
+    assert "is not kept." in world.client().get(link).text
+    shown = start(world, link).text
+    world.clock.move(timedelta(minutes=1))
+    result = answer(world, link, shown, SAMPLES / "challenge.mp4")
+    assert (result.status_code, result.text.count("<li>")) == (422, 1)
+    assert "the check of age refused: no proof of age was shown" in result.text
 
 
 def test_a_photo_leads_to_movements_that_are_good_for_this_link_only(world):
