@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from portrait_anim.evaluation.watermark_rivals import Mark, OwnMark
     from portrait_anim.types import UInt8Array
 
+_SEARCHED_FRAMES: Final = 12  # of a file that may have no mark
 _TEST_ID: Final = 0x5EED_C0FFEE_42 & ((1 << 48) - 1)
 
 
@@ -32,7 +33,7 @@ def attack_watermark(
     ] = False,
     pairs: Annotated[bool, typer.Option("--pairs", help="All pairs of attacks; takes an hour or two.")] = False,
     resume: Annotated[
-        Path | None, typer.Option(help="File for the results of --pairs; what it holds is not run again.")
+        Path | None, typer.Option(help="File that keeps the results; what it holds is not run again.")
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="Only attacks whose name holds one of these, such as crop,JPEG.")
@@ -51,8 +52,6 @@ def attack_watermark(
     from portrait_anim.evaluation import attacks as table
     from portrait_anim.evaluation.watermark_report import write_report
 
-    if resume is not None and not pairs:
-        raise typer.BadParameter("expected --pairs with it, whose results it keeps", param_hint="--resume")
     frames, fps = _frames(file, seconds)
     if pairs:
         joined = [pair for pair in table.pairs(table.table()) if _wanted(f"{pair[0].name} + {pair[1].name}", only)]
@@ -62,7 +61,9 @@ def attack_watermark(
     chosen = [attack for attack in table.table() if _wanted(attack.name, only) and (attack.single or not single_frame)]
     if not chosen:
         raise typer.BadParameter(f"expected part of the name of an attack, got {only!r}", param_hint="--only")
-    results, looks = _measure(frames, chosen, single_frame=single_frame, seed=seed, compare=compare)
+    results, looks = _measure(
+        frames, chosen, single_frame=single_frame, seed=seed, compare=compare, resume=resume
+    )
     _show(results, looks)
     if report is not None:
         plot = write_report(report, results, looks)
@@ -91,7 +92,7 @@ def _own_mark(frames: list[UInt8Array]) -> tuple[OwnMark, bool]:
     from portrait_anim.evaluation.watermark_rivals import OwnMark
     from portrait_anim.provenance.watermark import read_frames
 
-    there = read_frames(frames)
+    there = read_frames(frames[:_SEARCHED_FRAMES])
     render_id = _TEST_ID if there is None else there.render_id
     say(f"Render id {render_id:012x}: " + ("marked for this test" if there is None else "found in the file"))
     return OwnMark(render_id), there is not None
@@ -100,11 +101,12 @@ def _own_mark(frames: list[UInt8Array]) -> tuple[OwnMark, bool]:
 def _measure_pairs(
     frames: list[UInt8Array], fps: float, joined: Sequence[tuple[Attack, Attack]], resume: Path | None, seed: int
 ) -> list[PairResult]:
-    from portrait_anim.evaluation.watermark_pairs import PairLog, measure_pairs
+    from portrait_anim.evaluation.watermark_log import ResultLog
+    from portrait_anim.evaluation.watermark_pairs import PairResult, measure_pairs
 
     mark, there = _own_mark(frames)
     marked = frames if there else mark.mark(frames)
-    log = None if resume is None else PairLog(resume, marked, seed)
+    log = None if resume is None else ResultLog(resume, PairResult, marked, seed)
     with progress_bars() as on_progress:
         results = measure_pairs(
             mark, marked, joined, fps=fps, seed=seed, done=() if log is None else log.results,
@@ -123,12 +125,20 @@ def _measure_pairs(
 
 
 def _measure(
-    frames: list[UInt8Array], chosen: Sequence[Attack], *, single_frame: bool, seed: int, compare: bool
+    frames: list[UInt8Array],
+    chosen: Sequence[Attack],
+    *,
+    single_frame: bool,
+    seed: int,
+    compare: bool,
+    resume: Path | None,
 ) -> tuple[list[AttackResult], list[Visibility]]:
-    from portrait_anim.evaluation.watermark_report import measure, visibility
+    from portrait_anim.evaluation.watermark_log import ResultLog
+    from portrait_anim.evaluation.watermark_report import AttackResult, measure, visibility
 
     own, there = _own_mark(frames)
     marks: list[Mark] = [own, *(_rivals(own.render_id) if compare else [])]
+    log = None if resume is None else ResultLog(resume, AttackResult, frames, seed)
     results, looks = [], []
     with progress_bars() as on_progress:
         for mark in marks:
@@ -137,7 +147,10 @@ def _measure(
             else:
                 marked = mark.mark(frames)
                 looks.append(visibility(mark.name, frames, marked))
-            results += measure(mark, marked, chosen, seed=seed, single_frame=single_frame, on_progress=on_progress)
+            results += measure(
+                mark, marked, chosen, seed=seed, single_frame=single_frame, done=() if log is None else log.results,
+                on_result=None if log is None else log.add, on_progress=on_progress,
+            )  # fmt: skip
     return results, looks
 
 

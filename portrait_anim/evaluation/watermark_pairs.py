@@ -1,22 +1,18 @@
-"""Attacks a mark with every pair of attacks, from as little of the clip as is enough, and can go on after a stop.
+"""Attacks a mark with every pair of attacks, from as little of the clip as is enough.
 
 What is read from the first second of a clip is also read from four, so longer pieces are tried only where shorter ones
-were not enough. Every result is a line of a file.
+were not enough.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from portrait_anim.errors import MediaError
 from portrait_anim.evaluation.attacks import Attack
 from portrait_anim.evaluation.watermark_rivals import Mark
 from portrait_anim.types import Progress, ProgressCallback, UInt8Array
@@ -115,46 +111,3 @@ def _read_pair(mark: Mark, pieces: _Pieces, first: Attack, second: Attack) -> Pa
                 detected=outcome.detected, log10_false_positive=outcome.log10_false_positive,
             )  # fmt: skip
     raise ValueError("Expected at least one marked frame, got none.")
-
-
-class PairLog:
-    """Results of one clip in a file of JSON lines, the first of which names the clip.
-
-    Args:
-        path: The file; made if it does not exist.
-        marked: The marked frames.
-        seed: That of the attacks.
-
-    Attributes:
-        results: What the file held when it was opened.
-
-    Raises:
-        MediaError: If the file holds something else, or results of another clip or seed.
-        OSError: If it cannot be read or written.
-    """
-
-    def __init__(self, path: Path, marked: Sequence[UInt8Array], seed: int) -> None:
-        self._path = path
-        digest = hashlib.sha256(str(seed).encode())
-        for frame in marked:
-            digest.update(frame.tobytes())
-        header = {"clip_and_seed_sha256": digest.hexdigest()}
-        self.results: list[PairResult] = []
-        if not path.exists():
-            self._append(header)
-            return
-        try:
-            there, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-            self.results = [PairResult(**row) for row in rows]
-        except (ValueError, TypeError) as error:
-            raise MediaError(f"expected results of pairs in {path.name}, got other text; name another file") from error
-        if there != header:
-            raise MediaError(f"expected results of this clip and seed in {path.name}, got others; name another file")
-
-    def add(self, result: PairResult) -> None:
-        """Append a result."""
-        self._append(asdict(result))
-
-    def _append(self, row: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(row) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -82,6 +82,8 @@ def measure(
     *,
     seed: int = 0,
     single_frame: bool = False,
+    done: Sequence[AttackResult] = (),
+    on_result: Callable[[AttackResult], None] | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> list[AttackResult]:
     """Attack marked frames and read them.
@@ -92,31 +94,43 @@ def measure(
         attacks: Attacks to try.
         seed: Draws places and noise; the same for every mark.
         single_frame: Read only the middle one of the attacked frames.
+        done: Results of an earlier run, which are taken over.
+        on_result: Told every new result.
         on_progress: Told after every attack.
 
     Returns:
         One result per attack.
     """
     chosen = list(attacks)
+    known = {(result.mark, result.attack, result.single_frame): result for result in done}
     results = []
     for number, attack in enumerate(chosen):
-        rng = np.random.default_rng([seed, *attack.name.encode()])
-        attacked = attack(marked, rng)
-        outcome = mark.read([attacked[len(attacked) // 2]] if single_frame else attacked)
-        results.append(
-            AttackResult(
-                mark=mark.name,
-                attack=attack.name,
-                parameters=attack.parameters,
-                single_frame=single_frame,
-                bit_accuracy=outcome.bit_accuracy,
-                detected=outcome.detected,
-                log10_false_positive=outcome.log10_false_positive,
-            )
-        )
+        result = known.get((mark.name, attack.name, single_frame))
+        if result is None:
+            result = _measure_one(mark, marked, attack, seed, single_frame)
+            if on_result is not None:
+                on_result(result)
+        results.append(result)
         if on_progress is not None:
             on_progress(Progress(stage=mark.name, done=number + 1, total=len(chosen)))
     return results
+
+
+def _measure_one(
+    mark: Mark, marked: Sequence[UInt8Array], attack: Attack, seed: int, single_frame: bool
+) -> AttackResult:
+    rng = np.random.default_rng([seed, *attack.name.encode()])
+    attacked = attack(marked, rng)
+    outcome = mark.read([attacked[len(attacked) // 2]] if single_frame else attacked)
+    return AttackResult(
+        mark=mark.name,
+        attack=attack.name,
+        parameters=attack.parameters,
+        single_frame=single_frame,
+        bit_accuracy=outcome.bit_accuracy,
+        detected=outcome.detected,
+        log10_false_positive=outcome.log10_false_positive,
+    )
 
 
 def write_report(folder: Path, results: Sequence[AttackResult], looks: Sequence[Visibility]) -> Path:

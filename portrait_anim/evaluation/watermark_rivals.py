@@ -17,7 +17,7 @@ from portrait_anim.types import UInt8Array
 
 RIVAL_MODULE: Final = "imwatermark"
 MAX_READ_FRAMES: Final = 100
-_RIVAL_FRAMES: Final = 8  # rivals read every frame alone, so a few are enough for a vote
+_RIVAL_FRAMES: Final = {"dwtDct": 8, "rivaGan": 1}  # read alone, then a vote; RivaGAN takes seconds for each
 _MOST_FALSE_POSITIVES: Final = 1e-6
 
 BitArray = npt.NDArray[np.uint8]
@@ -110,7 +110,7 @@ class RivalMark:
 
     def read(self, frames: Sequence[UInt8Array]) -> Outcome:
         """Read some frames and let them vote."""
-        votes = [self._decode(frame) for frame in evenly(frames, _RIVAL_FRAMES)]
+        votes = [self._decode(frame) for frame in evenly(frames, _RIVAL_FRAMES[self.name])]
         voted = np.mean(votes, axis=0) > 0.5
         right = int((voted == self._bits.astype(bool)).sum())
         chance = _chance_of(right, len(self._bits))

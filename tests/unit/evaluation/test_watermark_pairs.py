@@ -6,7 +6,9 @@ import pytest
 
 from portrait_anim.errors import MediaError
 from portrait_anim.evaluation import attacks
-from portrait_anim.evaluation.watermark_pairs import PairLog, measure_pairs
+from portrait_anim.evaluation.watermark_log import ResultLog
+from portrait_anim.evaluation.watermark_pairs import PairResult, measure_pairs
+from portrait_anim.evaluation.watermark_report import AttackResult, measure
 from portrait_anim.evaluation.watermark_rivals import OwnMark
 from portrait_anim.media.image import read_image, resize
 
@@ -50,9 +52,9 @@ def test_the_whole_clip_is_tried_before_giving_up(marked):
 def test_a_run_goes_on_where_it_stopped(tmp_path, marked):
     path = tmp_path / "pairs.jsonl"
     first, *others = _pairs(("darker", "flip"), ("darker", "crop 60 %"))
-    log = PairLog(path, marked, 0)
+    log = ResultLog(path, PairResult, marked, 0)
     measure_pairs(OwnMark(RENDER_ID), marked, [first], fps=4.0, on_result=log.add)
-    again = PairLog(path, marked, 0)
+    again = ResultLog(path, PairResult, marked, 0)
     assert [result.second for result in again.results] == ["flip"]
     new = []
     results = measure_pairs(
@@ -67,4 +69,18 @@ def test_results_of_something_else_are_not_taken(tmp_path, marked, text):
     path = tmp_path / "pairs.jsonl"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MediaError, match=r"pairs\.jsonl"):
-        PairLog(path, marked, 0)
+        ResultLog(path, PairResult, marked, 0)
+
+
+def test_single_attacks_go_on_too(tmp_path, marked):
+    path = tmp_path / "attacks.jsonl"
+    wanted = [BY_NAME["flip"], BY_NAME["grey"]]
+    log = ResultLog(path, AttackResult, marked, 0)
+    measure(OwnMark(RENDER_ID), marked, wanted[:1], on_result=log.add)
+    again = ResultLog(path, AttackResult, marked, 0)
+    new = []
+    results = measure(OwnMark(RENDER_ID), marked, wanted, done=again.results, on_result=new.append)
+    assert [result.attack for result in results] == ["flip", "grey"]
+    assert [result.attack for result in new] == ["grey"]
+    with pytest.raises(MediaError, match="others"):
+        ResultLog(path, AttackResult, marked[:1], 0)
