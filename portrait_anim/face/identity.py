@@ -23,6 +23,7 @@ recordings years apart could not be measured here. Aligning with dlib's own 5- o
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -154,7 +155,9 @@ class ArcFaceEncoder:
         """
         from insightface.utils.face_align import norm_crop
 
-        chip = norm_crop(np.ascontiguousarray(image[:, :, ::-1]), landmark=five_points(obs), image_size=112)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # insightface calls scikit-image in its former way
+            chip = norm_crop(np.ascontiguousarray(image[:, :, ::-1]), landmark=five_points(obs), image_size=112)
         vector = np.asarray(self._network.get_feat(chip), dtype=np.float32).ravel()
         return IdentityEmbedding(vector=vector / max(float(np.linalg.norm(vector)), 1e-12), backend="arcface")
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from portrait_anim.consent.denylist import is_denied
 from portrait_anim.consent.grants import list_grants
 from portrait_anim.consent.judging import judge
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.records import Decision, RenderRequest, Usage, duration_ms
-from portrait_anim.consent.registry import list_cameos
+from portrait_anim.consent.rows import find_cameo
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.withdrawal import is_withdrawn
 from portrait_anim.enrolment import MeasuredPortrait, measure_portrait
@@ -100,10 +101,14 @@ def why_withdrawn(store: ConsentStore, cameo_id: str, grant_id: str, now: dateti
         now: Current time, timezone-aware.
 
     Returns:
-        One word: `"deleted"`, `"revoked"` or `"expired"`; empty when the grant still stands.
+        One word: `"deleted"`, `"denylisted"`, `"revoked"` or `"expired"`; empty when the grant still stands.
     """
-    if not any(cameo.id == cameo_id for cameo in list_cameos(store)):
-        return "deleted"
+    with store.read() as connection:
+        cameo = find_cameo(connection, store, cameo_id)
+        if cameo is None or cameo.status != "active":
+            return "deleted"
+        if is_denied(connection, store, cameo):
+            return "denylisted"
     grant = next((grant for grant in list_grants(store, cameo_id) if grant.id == grant_id), None)
     if grant is None or grant.revoked_at is not None:
         return "revoked"

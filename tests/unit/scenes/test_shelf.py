@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from portrait_anim.consent.denylist import add_denied
 from portrait_anim.consent.grants import grant, revoke
 from portrait_anim.consent.permit import RenderPermit, authorise
 from portrait_anim.consent.records import RenderRequest
-from portrait_anim.consent.registry import delete_cameo, enroll_fictional
+from portrait_anim.consent.registry import delete_cameo, enroll_fictional, list_cameos
 from portrait_anim.consent.renders import record_render
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.scenes.permission import was_rendered, why_withdrawn
@@ -84,6 +85,16 @@ def test_a_deleted_cameo_destroys_the_shot(store: ConsentStore, shelf: ShotShelf
     delete_cameo(store, shot.cameo_id, now=NOW)
     assert why_withdrawn(store, shot.cameo_id, shot.grant_id, NOW) == "deleted"
     assert shelf.find(KEY, "one", store, NOW) is None
+
+
+def test_a_face_put_on_the_denylist_destroys_the_shot(
+    store: ConsentStore, shelf: ShotShelf, shot: FinishedShot
+) -> None:
+    (cameo,) = list_cameos(store)
+    add_denied(store, cameo.embeddings, label="request 7", now=NOW)
+    assert why_withdrawn(store, shot.cameo_id, shot.grant_id, NOW) == "denylisted"
+    assert shelf.find(KEY, "one", store, NOW) is None
+    assert list(shelf.folder.iterdir()) == []
 
 
 def test_an_expired_grant_destroys_the_shot(store: ConsentStore, shelf: ShotShelf, shot: FinishedShot) -> None:
