@@ -200,7 +200,7 @@ def from_published(module: PublishedModule, published: Mapping[str, torch.Tensor
     problems = _differences(required, set(given) - (set(names) - required))
     for key in sorted(given.keys() & names.keys()):
         problems += _faults(module, key, given[key], network[names[key]])
-    _refuse(module, problems)
+    _refuse(module, problems or _emptiness(given))
     state = {names[key]: tensor for key, tensor in given.items()}
     for name in network.keys() - state.keys():
         _, length, channels = network[name].shape
@@ -237,6 +237,13 @@ def _faults(module: PublishedModule, key: str, tensor: torch.Tensor, expected: t
     if re.search(module.trained, key) and not tensor.any():
         return [f"untrained: {key} is all zero, so its module does nothing"]
     return []
+
+
+def _emptiness(given: Mapping[str, torch.Tensor]) -> list[str]:
+    """A file whose weights are mostly zero was saved before training, or is a sparse copy of a damaged one."""
+    weights = {key: tensor for key, tensor in given.items() if tensor.ndim >= 2 and tensor.device.type != "meta"}
+    empty = [f"untrained: {key} is all zero" for key, tensor in sorted(weights.items()) if not tensor.any()]
+    return empty if 2 * len(empty) > len(weights) else []
 
 
 def _refuse(module: PublishedModule, problems: list[str]) -> None:

@@ -19,7 +19,9 @@ def whole():
     """The command as it is meant for a GPU, on the CPU with tiny networks."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        code = benchmark.main("--gpu --trial --device cpu --dtype float32 --size 128 --frames 2 --steps 2".split())
+        code = benchmark.main(
+            ["--gpu", "--trial", "--device=cpu", "--dtype=float32", "--size=128", "--frames=2", "--steps=2"]
+        )
     assert code == 0
     return json.loads(out.getvalue())
 

@@ -80,6 +80,15 @@ def test_an_untrained_network_is_refused(tiny_unet):
     assert len(caught.value.problems) == 42
 
 
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_a_file_of_zeros_is_refused_whichever_network(tiny_modules, name):
+    module = tiny_modules[name]
+    state = to_published(module, module.build().state_dict())
+    zeros = {key: torch.zeros_like(tensor) for key, tensor in state.items()}
+    with pytest.raises(StateDictMismatch, match="untrained"):
+        from_published(module, zeros)
+
+
 def test_the_file_of_another_network_is_refused(tiny_file):
     with pytest.raises(StateDictMismatch, match="motion_encoder"):
         from_published(PUBLISHED["motion_encoder"], tiny_file)

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from portrait_anim import weights
 from portrait_anim.errors import StateDictMismatch, WeightsMissing
@@ -52,6 +52,36 @@ def test_a_file_in_the_wrong_place_is_refused(tiny_downloads, tiny_modules, tmp_
     (tiny_downloads / "xnemo_motion_encoder.pth").write_bytes(other)
     with pytest.raises(StateDictMismatch, match="motion_encoder"):
         convert(tiny_downloads, tmp_path / "w", modules=tiny_modules)
+
+
+SWAPS = [
+    ("xnemo_reference_unet.pth", "xnemo_denoising_unet.pth"),
+    ("xnemo_motion_encoder.pth", "sd-image-variations-diffusers/image_encoder/pytorch_model.bin"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SWAPS)
+def test_swapped_files_are_refused(tiny_downloads, tiny_modules, tmp_path, one, other):
+    first, second = (tiny_downloads / one).read_bytes(), (tiny_downloads / other).read_bytes()
+    (tiny_downloads / one).write_bytes(second)
+    (tiny_downloads / other).write_bytes(first)
+    with pytest.raises(StateDictMismatch, match="differences"):
+        convert(tiny_downloads, tmp_path / "w", modules=tiny_modules)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".safetensors"])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.999])
+def test_a_file_that_is_cut_off_is_refused(tmp_path, suffix, part):
+    path, state = tmp_path / f"file{suffix}", {"a": torch.ones(100, 100)}
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    content = path.read_bytes()
+    assert read_tensors(path).keys() == {"a"}
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(StateDictMismatch, match=r"cannot read .*download it again"):
+        read_tensors(path)
 
 
 class Malicious:
