@@ -25,10 +25,12 @@ from portrait_anim.pipelines.motion import (
     smooth_sequence,
 )
 from portrait_anim.pipelines.options import AnimationOptions
+from portrait_anim.pipelines.tongue import let_through, tongue_to_show
 from portrait_anim.types import Float32Array
 
 OWN_EXPRESSION = 0.25  # of a coefficient, at most so much is how somebody looks at rest
 OWN_GAZE = 0.15  # the same of gaze [20 degrees]; eyes that look into the camera look into it in everybody
+CALM = 0.05  # quantile of a coefficient over a clip that is its least
 LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
 
 
@@ -92,7 +94,8 @@ def expression_change(driver: Float32Array, reference: Float32Array, own: Float3
     Args:
         driver: Coefficients of the driver `(T, K)`.
         reference: Those of its reference frame `(K,)`. Only a small part of them counts as the person's own, or as much
-            as the portrait shows too.
+            as the portrait shows too, and no more of an expression than the clip shows at its calmest: whoever opens
+            the mouth in the reference frame does not open it at rest.
         own: Those of the portrait `(K,)`.
 
     Returns:
@@ -102,6 +105,9 @@ def expression_change(driver: Float32Array, reference: Float32Array, own: Float3
     limit = np.full(NUM_COEFFICIENTS, OWN_EXPRESSION, np.float32)
     limit[len(EXPRESSIONS) :] = OWN_GAZE
     rest = np.clip(reference, np.minimum(-limit, own), np.maximum(limit, own))
+    faces = slice(len(EXPRESSIONS))
+    calmest = np.quantile(driver[:, faces], CALM, axis=0)
+    rest[faces] = np.minimum(rest[faces], np.maximum(calmest, own[faces]))
     change = driver - rest
     room = np.clip((1 - own) / (1 - rest), LEAST_ROOM, 1)
     room[len(EXPRESSIONS) :] = 1
@@ -127,7 +133,11 @@ def transfer(
     reference = best_matching_frame(motion, driver, still, own)
     relative = options.motion == "relative"
     change = expression_change(driver, driver[reference], own) if relative else driver - own
-    moved = coefficients.lift(options.expression_gain * change)
+    change, tongue = options.expression_gain * change, None
+    if motion.tongue is not None and "mouth" in options.regions:
+        tongue = tongue_to_show(motion.tongue, options.expression_gain)
+        change = let_through(change, tongue)
+    moved = coefficients.lift(change)
     latent = np.broadcast_to(still.latent, motion.latent.shape).copy()
     for region, (first, last) in TOKEN_GROUPS.items():
         if region in options.regions:
@@ -139,6 +149,7 @@ def transfer(
             rotation=np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3)).copy(),
             anchor=np.broadcast_to(still.anchor, (count, 2)).copy(),
             scale=np.ones(count, np.float32),
+            tongue=tongue,
         )
     base = rotation_matrix(motion.rotation[reference] if relative else still.rotation)
     rotation = scale_rotation(rotation_matrix(motion.rotation) @ base.T, options.pose_gain)
@@ -149,4 +160,5 @@ def transfer(
         rotation=rotation,
         anchor=np.clip(still.anchor + options.pose_gain * shift, -0.8, 0.8).astype(np.float32),
         scale=np.clip(scale, 0.6, 1.6).astype(np.float32),
+        tongue=tongue,
     )

@@ -194,14 +194,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ict", type=Path, required=True, help="folder with ict_face.npz and mp468_to_ict.npz")
     parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
     arguments = parser.parse_args(argv)
-    from portrait_anim.training.canonical_mouth import build_mouth
     from portrait_anim.training.export import replace_tensors
 
     head = read_ict(arguments.ict)
-    parts = {"field": build_field(head), "mouth": build_mouth(head)}
-    tensors = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
+    tensors = {f"field.{k}": v for k, v in build_field(head).state_dict().items()}
     replace_tensors(arguments.weights, "warp_field", tensors)
-    sys.stdout.write(f"expression field and mouth interior in {arguments.weights}\n")
+    sys.stdout.write(f"expression field in {arguments.weights}\n")
     return 0
 
 

@@ -1,79 +1,147 @@
-"""Coloured points of the average mouth interior, from the ICT head.
+"""Pictures of the average mouth interior, drawn once from the head of the synthetic people.
 
-Shapes: V vertices, T triangles, P points, J jaw coefficients.
+`python -m portrait_anim.training.canonical_mouth --pack PACK --weights FOLDER` writes them into a pipeline folder.
+
+Shapes: V vertices, T triangles, n m sides of the pictures, J jaw coefficients.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
+from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from portrait_anim.models.lite.mouth_interior import JAW, MouthInterior
-from portrait_anim.training.canonical_face import IctHead
-from portrait_anim.types import Float32Array
+from portrait_anim.models.lite.geometry import fill_holes
+from portrait_anim.models.lite.mouth_interior import BOTTOM, JAW, LEFT, RIGHT, TOP, MouthInterior
+from portrait_anim.training.export import replace_tensors
+from portrait_anim.training.synthetic.mesh import GUMS, SOCKET, TEETH, HeadMesh, load_mesh
+from portrait_anim.training.synthetic.mouth import LOOK, shade_mouth
+from portrait_anim.training.synthetic.pack import read_pack
+from portrait_anim.training.synthetic.raster import interpolate, rasterize
 
-_SOCKET, _GUMS, _TEETH = 2, 5, 6  # triangle groups of the ICT mesh
-_COLOUR: Final = {_SOCKET: (0.44, 0.18, 0.20), _GUMS: (0.75, 0.42, 0.44), _TEETH: (0.96, 0.91, 0.83)}  # in full light
-# Light in a mouth has been reflected by red walls: the less of it there is, the redder it is.
-_FADING: Final = (0.8, 1.1, 1.2)  # powers of the shade, per colour
-# Edges of the teeth from the middle outwards [10 cm], and how dark and wide they are.
-_EDGES_ABOVE: Final = (0.0, 0.085, 0.152, 0.228, 0.296)
-_EDGES_BELOW: Final = (0.0, 0.054, 0.114, 0.182, 0.252)
-_EDGE_SHADE, _EDGE_WIDTH = 0.35, 0.011
-_LOWER_SHADE: Final = 0.7  # the lower row lies in the shadow of the upper lip
-_REACH: Final = {_SOCKET: 0.16, _GUMS: 0.24, _TEETH: 0.50}  # depth at which light has fallen to 1/e [10 cm]
+_FINER: Final = 4  # sub-pixels per pixel and direction
 _LIPS_DEPTH: Final = 1.14  # where the lips are on the average face [10 cm]
 _UPPER_DROP: Final = (0.0, -0.014, 0.005)  # the upper row shows below a resting lip [10 cm]
+_FRONT: Final = 0.15  # teeth so far from the middle say how their row moves [10 cm]
+_LIGHT: Final = (1.0, 0.78, 0.94)  # of flesh, of the lower row, which lies in the shadow of the upper lip, of the upper
+_PALATE: Final = -0.32  # gums above belong to the palate [10 cm]
+_GUM_BELOW, _GUM_ABOVE = -0.46, -0.205  # below and above, nothing shows between the roots of a row [10 cm]
+_SMOOTH: Final = 31  # side of the square that depth is averaged over [px]
+_TONGUE_FOLLOWS: Final = 0.6  # of what the lower row does
 
 
-def build_mouth(head: IctHead) -> MouthInterior:
-    """Collect what can be seen between opened lips.
+def build_mouth(mesh: HeadMesh) -> MouthInterior:
+    """Draw what can be seen between opened lips.
 
     Args:
-        head: The ICT head.
+        mesh: The head of the synthetic people.
 
     Returns:
-        Points that face the viewer, shaded by their angle and their depth behind the lips.
+        The flesh, the lower and the upper row of the average mouth, each alone and from the front.
     """
-    facing = vertex_facing(head)
-    parts = []
-    for group in (_SOCKET, _GUMS, _TEETH):
-        vertices = np.unique(head.triangles[head.group == group])
-        vertices = vertices[facing[vertices] > 0.05]
-        behind = np.maximum(_LIPS_DEPTH - 0.06 - head.vertices[vertices, 2], 0)
-        shade = (0.5 + 0.5 * facing[vertices]) * np.exp(-behind / _REACH[group])
-        points = head.vertices[vertices].copy()
-        jaw = head.shapes[list(JAW)][:, vertices]
-        upper = np.abs(jaw[2, :, 1]) < 0.01  # opening the jaw does not move the upper row
-        if group == _TEETH:
-            shade *= _between_teeth(points[:, 0], upper) * np.where(upper, 1.0, _LOWER_SHADE)
-        colour = np.asarray(_COLOUR[group]) * 2 * shade[:, None] ** np.asarray(_FADING) - 1
-        if group != _SOCKET:
-            points[upper] += np.asarray(_UPPER_DROP, np.float32)
-        parts.append((points, colour, jaw))
-    points, colours = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
-    mouth = MouthInterior(num_points=len(points))
-    mouth.points.copy_(torch.from_numpy(points))
-    mouth.colours.copy_(torch.from_numpy(colours))
-    mouth.jaw.copy_(torch.from_numpy(np.concatenate([p[2] for p in parts], axis=1)))
+    mouth = MouthInterior()
+    upper = mesh.weights["upper"]
+    of_tooth_row = (mesh.inner.is_tooth + mesh.inner.is_gum).clamp(max=1) * (1 - mesh.weights["tongue"])
+    in_row = of_tooth_row[mesh.tris].amin(1) > 0.5
+    above = upper[mesh.tris].mean(1) > 0.5
+    inside = (mesh.part == SOCKET) | (mesh.part == GUMS) | (mesh.part == TEETH)
+    height = mesh.neutral[mesh.tris, 1].mean(1) / 10
+    tooth = mesh.inner.is_tooth[mesh.tris].amin(1) > 0.5
+    rows = inside & in_row & ~above & (tooth | (height < _PALATE)), inside & in_row & above
+    chosen = (inside & ~rows[0] & ~rows[1], *rows)
+    vertices = mesh.neutral / 10 + upper[:, None] * of_tooth_row[:, None] * mesh.neutral.new_tensor(_UPPER_DROP)
+    values = _attributes(mesh, vertices)
+    for layer, triangles in enumerate(chosen):
+        solid = (BOTTOM, TOP) if layer == 0 else (BOTTOM, _GUM_BELOW) if layer == 1 else (_GUM_ABOVE, TOP)
+        picture, depth = _draw(vertices, values, mesh.tris[triangles], tuple(mouth.depths.shape[-2:]), solid)
+        picture[:3] = (picture[:3] + picture[3:]) * _LIGHT[layer] - picture[3:]
+        mouth.pictures[layer], mouth.depths[layer] = picture, _smooth(depth)
+    mouth.jaw[1] = _lower_row(mesh, of_tooth_row * (1 - upper))
+    mouth.jaw[0] = _TONGUE_FOLLOWS * mouth.jaw[1]
     return mouth
 
 
-def _between_teeth(x: Float32Array, upper: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Float32Array:
-    """Shade `(P,)` that draws the edges between teeth at distances `x` `(P,)` from the middle [10 cm]."""
-    nearest = [np.abs(np.abs(x)[:, None] - np.asarray(edges)).min(1) for edges in (_EDGES_ABOVE, _EDGES_BELOW)]
-    distance: Float32Array = np.where(upper, nearest[0], nearest[1])
-    return np.asarray(1 - _EDGE_SHADE * np.exp(-np.square(distance / _EDGE_WIDTH)), dtype=np.float32)
+def _lower_row(mesh: HeadMesh, weight: Tensor) -> Tensor:
+    """Displacement `(J, 3)` [10 cm] of the front of the lower row per jaw coefficient."""
+    front = weight * (mesh.neutral[:, 0].abs() < 10 * _FRONT) * mesh.inner.is_tooth
+    shapes = mesh.expression_basis.unflatten(1, (-1, 3))[list(JAW)] / 10  # (J, V, 3)
+    mean: Tensor = (shapes * front[:, None]).sum(1) / front.sum()
+    return mean
 
 
-def vertex_facing(head: IctHead) -> Float32Array:
-    """How much each vertex of the average head faces the viewer `(V,)`, the z part of its unit normal."""
-    corners = head.vertices[head.triangles]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(head.vertices)
-    for k in range(3):
-        np.add.at(total, head.triangles[:, k], normal)
-    length = np.linalg.norm(total, axis=1)
-    return np.asarray(total[:, 2] / np.maximum(length, 1e-12), dtype=np.float32)
+def _attributes(mesh: HeadMesh, vertices: Tensor) -> Tensor:
+    """Values `(V, 11)` that `shade_mouth` needs, of the average head in even light."""
+    teeth = mesh.inner.teeth
+    gum = (1 - mesh.inner.is_tooth) * mesh.inner.is_gum * (1 - mesh.weights["tongue"])
+    corners = vertices[mesh.normal_tris]
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    total = torch.zeros_like(vertices).index_add_(0, mesh.normal_tris.flatten(), normal.repeat_interleave(3, 0))
+    facing = F.normalize(total, dim=1)[:, 2].abs()
+    depth = 10 * (_LIPS_DEPTH - 0.04 - vertices[:, 2]).clamp(0, 0.9)
+    return torch.stack(
+        [mesh.inner.is_tooth, teeth.across, teeth.height, teeth.size, teeth.place, gum, mesh.weights["tongue"], depth,
+         facing, mesh.neutral[:, 0], torch.ones_like(facing)], 1
+    )  # fmt: skip
+
+
+def _draw(
+    vertices: Tensor, values: Tensor, tris: Tensor, size: tuple[int, ...], solid: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Some triangles from the front: colour times opacity and opacity `(4, n, m)`, and depth `(1, n, m)`.
+
+    Between the heights `solid` [10 cm] nothing shows through: colours continue from around.
+    """
+    height, width = (_FINER * s for s in size)
+    x = (vertices[:, 0] - LEFT) / (RIGHT - LEFT) * width
+    y = (TOP - vertices[:, 1]) / (TOP - BOTTOM) * height
+    found, equations = rasterize(torch.stack([x, y], 1)[None], 5 - vertices[None, :, 2], tris, (height, width))
+    stack = torch.cat([values, vertices[:, 2:]], 1)[None]
+    drawn = interpolate(stack, found[:, 0], equations, tris)[0].flatten(0, 1)  # (H W, 12)
+    seen = (found[0, 0] >= 0).flatten()
+    colour = torch.zeros(height * width, 3)
+    n = int(seen.sum())
+    colour[seen] = shade_mouth(drawn[seen, :11], torch.zeros(n, LOOK), torch.ones(n), torch.full((n, 3), torch.nan))
+    planes = torch.cat([2 * colour - 1, drawn[:, 11:]], 1).T.unflatten(1, (height, width))[None]
+    weight = seen.float().view(1, 1, height, width)
+    mean = F.avg_pool2d(planes * weight, _FINER)
+    opacity = F.avg_pool2d(weight, _FINER)
+    whole = _fill(mean / opacity.clamp(min=1e-6), (opacity > 0).float())
+    first, last = ((TOP - y) / (TOP - BOTTOM) * size[0] for y in reversed(solid))
+    opacity[:, :, round(first) : round(last)] = 1
+    return torch.cat([whole[:, :3] * opacity, opacity], 1)[0], whole[0, 3:]
+
+
+def _smooth(depth: Tensor) -> Tensor:
+    """Depth without the steps, across which a pixel could not tell which side of one it shows."""
+    reach = _SMOOTH // 2
+    return F.avg_pool2d(F.pad(depth[None], (reach,) * 4, mode="replicate"), _SMOOTH, 1)[0]
+
+
+def _fill(value: Tensor, weight: Tensor) -> Tensor:
+    """`fill_holes` of a picture of any size."""
+    height, width = value.shape[-2:]
+    side = 1 << (max(height, width) - 1).bit_length()
+    pad = (0, side - width, 0, side - height)
+    return fill_holes(F.pad(value, pad), F.pad(weight, pad))[..., :height, :width]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the pictures into the warp field's weights of a pipeline folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pack", type=Path, required=True, help="training pack, such as omi_pack.npz")
+    parser.add_argument("--weights", type=Path, required=True, help="pipeline folder, such as weights/lite")
+    arguments = parser.parse_args(argv)
+    mouth = build_mouth(load_mesh(read_pack(arguments.pack), torch.device("cpu")))
+    tensors = {f"mouth.{k}": v for k, v in mouth.state_dict().items()}
+    replace_tensors(arguments.weights, "warp_field", tensors, part="mouth.")
+    sys.stdout.write(f"pictures of the mouth interior in {arguments.weights}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

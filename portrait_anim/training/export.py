@@ -64,16 +64,19 @@ def write_manifest(folder: Path) -> None:
     build_manifest(folder.parent, entries)
 
 
-def replace_tensors(folder: Path, network: str, tensors: dict[str, torch.Tensor]) -> None:
+def replace_tensors(folder: Path, network: str, tensors: dict[str, torch.Tensor], *, part: str | None = None) -> None:
     """Exchange or add some tensors of one network of a pipeline folder, in 16 bit, and renew the manifest.
 
     Args:
         folder: Pipeline folder.
         network: Name of the network's sub-folder.
         tensors: New tensors by their names in the network.
+        part: Prefix of names whose tensors all go, for a part whose own tensors have changed.
     """
     file = folder / network / NETWORK_FILE
     state = load_file(file)
+    if part is not None:
+        state = {k: v for k, v in state.items() if not k.startswith(part)}
     state |= {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
     temporary = file.with_suffix(".tmp")
     save_file(state, temporary)

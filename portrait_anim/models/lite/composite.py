@@ -89,9 +89,10 @@ def keep_interior(painted: torch.Tensor, shown: torch.Tensor, out: LiteWarpOutpu
     Returns:
         `(B, 3, S, S)`.
     """
-    inside = KEEP_INTERIOR * torch.maximum(out.interior[:, 3:], out.own_teeth)
-    kept = torch.maximum(inside, KEEP_EYES * out.own_eyes)
-    return torch.lerp(painted, shown, enlarge(kept, shown.shape[-1]))
+    maps = (out.interior[:, 3:], out.own_teeth, out.own_eyes)
+    interior, own_teeth, own_eyes = (enlarge(v, shown.shape[-1]) for v in maps)
+    kept = torch.maximum(KEEP_INTERIOR * torch.maximum(interior, own_teeth), KEEP_EYES * own_eyes)
+    return torch.lerp(painted, shown, kept)
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

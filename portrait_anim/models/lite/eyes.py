@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 import torch
 import torch.nn.functional as F
 
+from portrait_anim.models.lite.edges import below_edge, displace_edges, window_around
 from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.geometry import fill_holes, move_positions
 
@@ -181,24 +182,20 @@ def show_eyes(
         The eyes as pictures.
     """
     batch = len(change)
-    flip = change.new_tensor([1.0, -1.0, -1.0])[:, None]
-    offset = field(change, eyes.lid_place[:, :, None])[:, :, 0]
-    offset = torch.einsum("bij,bjn->bin", eyes.rotation, offset * flip) * eyes.scale[:, None, None]
-    points = torch.cat([eyes.lid, eyes.centre], dim=2)
-    still = torch.cat([offset, torch.zeros_like(eyes.centre)], dim=2)
-    moved, _ = move_positions(
-        points[:, :2], points[:, 2:], still, torch.ones_like(points[:, :1]), rotation, eyes.anchor, anchor, scale
-    )
-    edges = moved[:, :, :-2].unflatten(2, (2, 2, -1)).movedim(1, -1)  # (B, E, 2, P, 2)
-    centre = moved[:, :, -2:].transpose(1, 2)  # (B, E, 2)
+    head = (rotation, eyes.anchor, anchor, scale)
+    moved = displace_edges(eyes.lid, eyes.lid_place, field, change, eyes.rotation, eyes.scale, head)
+    edges = moved.unflatten(2, (2, 2, -1)).movedim(1, -1)  # (B, E, 2, P, 2)
+    rigid = torch.ones_like(eyes.centre[:, :1])
+    centre, _ = move_positions(eyes.centre[:, :2], eyes.centre[:, 2:], torch.zeros_like(eyes.centre), rigid, *head)
+    centre = centre.transpose(1, 2)  # (B, E, 2)
     turn = rotation @ eyes.rotation @ gaze_rotation(change[:, -2:]) @ eyes.rotation.transpose(1, 2)
     radius = RADIUS * eyes.scale * scale
     colour = change.new_zeros(batch, 3, size, size)
     opacity = change.new_zeros(batch, 1, size, size)
     rows = torch.arange(batch, device=change.device)[:, None, None]
     for eye in range(2):
-        place, at = _window(edges[:, eye], size)
-        upper, lower = (_below(edges[:, eye, k], place) for k in (0, 1))
+        place, at = window_around(edges[:, eye], size)
+        upper, lower = (below_edge(edges[:, eye, k], place) for k in (0, 1))
         # a little inside the edges, so that nothing shows between closed lids and beyond their corners
         inside = (upper / _SOFT_EDGE).clamp(0, 1) * (-lower / _SOFT_EDGE).clamp(0, 1)
         inside = inside * eyes.usable[:, eye, None, None]
@@ -249,47 +246,6 @@ def _on_ball(place: torch.Tensor) -> torch.Tensor:
     return torch.cat([place, -(1 - place.square().sum(-1, keepdim=True)).clamp(min=0).sqrt()], dim=-1)
 
 
-def _window(edges: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels around lids `(B, 2, P, 2)`: their positions `(B, h, w, 2)` in [-1, 1] and indices."""
-    low, high = edges.amin((1, 2)), edges.amax((1, 2))
-    span = int(((high - low).amax() * size / 2).ceil()) + 6
-    span = min(max(span, 8), size)
-    first = (((low + high) / 2 + 1) * size / 2 - span / 2).round().long().clamp(0, size - span)  # (B, 2)
-    step = torch.arange(span, device=edges.device)
-    x = (first[:, 0, None, None] + step[None, None]).expand(-1, span, -1)
-    y = (first[:, 1, None, None] + step[None, :, None]).expand(-1, -1, span)
-    at = torch.stack([x, y], dim=-1)
-    return (at + 0.5) * (2 / size) - 1, at
-
-
-def _below(edge: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """How far places `(B, h, w, 2)` lie below a lid edge `(B, P, 2)`, across the line of its corners `(B, h, w)`."""
-    first, across = edge[:, :1], edge[:, -1:] - edge[:, :1]
-    length = across.square().sum(-1, keepdim=True).clamp(min=1e-8)  # (B, 1, 1)
-    down = torch.stack([-across[..., 1], across[..., 0]], dim=-1)
-
-    def local(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        relative = points - first
-        return ((relative * across).sum(-1, keepdim=True) / length, (relative * down).sum(-1, keepdim=True) / length)
-
-    u, v = local(edge)  # (B, P, 1)
-    u, v = _finer(u), _finer(v)
-    here, depth = local(place.flatten(1, 2))  # (B, N, 1)
-    step = (u[:, 1:] - u[:, :-1]).clamp(min=1e-4)
-    share = ((here - u[:, :-1].transpose(1, 2)) / step.transpose(1, 2)).clamp(0, 1)  # (B, N, P - 1)
-    at = v[:, :1] + share @ (v[:, 1:] - v[:, :-1])
-    below: torch.Tensor = ((depth - at) * length.sqrt()).unflatten(1, place.shape[1:3])[..., 0]
-    return below
-
-
-def _finer(values: torch.Tensor) -> torch.Tensor:
-    """Points `(B, P, 1)` of a curve with one between every two (Catmull-Rom)."""
-    ends = torch.cat([2 * values[:, :1] - values[:, 1:2], values, 2 * values[:, -1:] - values[:, -2:-1]], dim=1)
-    between = (9 * (ends[:, 1:-2] + ends[:, 2:-1]) - ends[:, :-3] - ends[:, 3:]) / 16
-    mixed = torch.stack([values[:, :-1], between], dim=2).flatten(1, 2)
-    return torch.cat([mixed, values[:, -1:]], dim=1)
-
-
 def _complete(
     image: torch.Tensor,
     centre: torch.Tensor,
@@ -304,7 +260,7 @@ def _complete(
     ball = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)[None]  # (1, n, n, 2) [radii]
     place = centre + radius * ball
     colour = F.grid_sample(image, place, padding_mode="border", align_corners=False)
-    above, below = _below(upper[None], place), -_below(lower[None], place)
+    above, below = below_edge(upper[None], place), -below_edge(lower[None], place)
     opening = (above + below).clamp(min=1e-6)
     between = (above > 0) & (below > 0)
     visible = (between & (above > _LASHES[0] * opening) & (below > _LASHES[1] * opening)).float()[:, None]

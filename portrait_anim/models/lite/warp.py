@@ -23,6 +23,7 @@ from portrait_anim.models.lite.composite import bare_share, behind_head, enlarge
 from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads
 from portrait_anim.models.lite.geometry import fill_holes, move_points, pixel_grid, splat_backward_map
+from portrait_anim.models.lite.lips import LiteLips, part_lips
 from portrait_anim.models.lite.mouth_interior import MouthInterior
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
 
@@ -61,8 +62,7 @@ class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
         rigidity: `(B, 1, f, f)` in [0, 1], 1 where the pixel moves with the head.
         eyeball: `(B, 1, f, f)` in [0, 1], 1 where lids may slide over the pixel.
         opened: `(B, 1, f, f)` in [0, 1], 1 where the portrait shows the inside of its mouth.
-        mouth_position: `(B, 2, P)` points of the mouth interior behind these lips, [-1, 1].
-        mouth_depth: `(B, 1, P)` their depths [half crop sides].
+        mouth: `(B, 4, 3)` where these lips have the points of the average mouth, from `MouthInterior.anchor`.
         rotation: `(B, 3, 3)` head pose of the portrait, image axes.
         scale: `(B,)` head size of the portrait [half crop sides per 10 cm].
     """
@@ -72,8 +72,7 @@ class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
     rigidity: torch.Tensor
     eyeball: torch.Tensor
     opened: torch.Tensor
-    mouth_position: torch.Tensor
-    mouth_depth: torch.Tensor
+    mouth: torch.Tensor
     rotation: torch.Tensor
     scale: torch.Tensor
 
@@ -189,17 +188,13 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if known.shape[-1] == place.shape[-1]:
             place = torch.where(known > 0.5, canonical, place)
         grid = pixel_grid(place.shape[-1], place.device, place.dtype).permute(2, 0, 1)
-        mouth_position, mouth_depth = self.mouth.anchor(
-            place, enlarge(known, place.shape[-1]), fine[:, 3:4], grid, scale
-        )
         return LitePortraitGeometry(
             canonical=place,
             depth=fine[:, 3:4],
             rigidity=fine[:, 4:],
             eyeball=self.field.under_lids(place) * fine[:, 4:],
             opened=enlarge(opened, place.shape[-1]),
-            mouth_position=mouth_position,
-            mouth_depth=mouth_depth,
+            mouth=self.mouth.anchor(place, enlarge(known, place.shape[-1]), fine[:, 3:4], grid, scale),
             rotation=rotation,
             scale=scale,
         )
@@ -212,6 +207,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latent_target: torch.Tensor,
         head: HeadMotion,
         coefficients: tuple[torch.Tensor, torch.Tensor] | None = None,
+        lips: LiteLips | None = None,
     ) -> LiteWarpOutput:
         """Compute the backward flow of one frame per batch element.
 
@@ -223,6 +219,8 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             head: Rigid head motion.
             coefficients: True coefficients of portrait and frame `(B, K)` each, for training; `None` reads them from
                 the latents.
+            lips: Inner lip edges of the portrait, batch B; `None` takes gaps of the warp for openings of the mouth,
+                which misses small ones.
 
         Returns:
             Flow, visibility and warped features.
@@ -244,7 +242,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         warped = warp(features.appearance, coarse)
         here = pixel_grid(side, coarse.device, coarse.dtype).permute(2, 0, 1)
         condition = torch.cat([warped, carried, coverage, 4 * (coarse - here)], dim=1)  # appearance + 5 + 1 + 2
-        interior, own_teeth = self._open_mouth(geometry, head, before.float(), after.float(), covered, own_teeth)
+        interior, own_teeth = self._open_mouth(geometry, head, before.float(), after.float(), covered, own_teeth, lips)
         correction = self._correct(condition, latent_source, latent_target)
         shift = F.interpolate(correction[:, :2], scale_factor=2, mode="bilinear", align_corners=False)
         return LiteWarpOutput(
@@ -269,24 +267,59 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         after: torch.Tensor,
         covered: torch.Tensor,
         own_teeth: torch.Tensor,
+        lips: LiteLips | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mouth interior `(B, 4, s, s)`, and what remains of the portrait's own teeth `(B, 1, s, s)`.
+        """Mouth interior, and what remains of the portrait's own teeth `(B, 1, s, s)`.
 
-        The interior shows where the skin, which covers `(B, 1, s, s)` of every cell, leaves a gap. Teeth that a
-        portrait shows stay while its mouth opens little; wider open they would be half a row beside an average one.
+        The interior, `(B, 4, 2s, 2s)`, shows between the lips; without them, `(B, 4, s, s)`, where the skin, which
+        covers `(B, 1, s, s)` of every cell, leaves a gap. Teeth that a portrait shows stay while its mouth opens
+        little; wider open they would be half a row beside an average one.
         """
         rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
-        with torch.autocast(covered.device.type, enabled=False):
-            colour, present = self.mouth(
-                geometry.mouth_position, geometry.mouth_depth, after, geometry.rotation, geometry.scale, rigid,
-                covered.shape[-1],
-            )  # fmt: skip
-        gap = (1.3 - 4 * F.avg_pool2d(covered, 3, 1, 1)).clamp(0, 1)
         opening = after[:, _JAW_OPEN] - before[:, _JAW_OPEN]
         exchanged = ((opening - EXCHANGE_TEETH[0]) / (EXCHANGE_TEETH[1] - EXCHANGE_TEETH[0])).clamp(0, 1)
         exchanged = exchanged[:, None, None, None]
-        opacity = torch.maximum(gap, own_teeth * exchanged) * present
-        return torch.cat([colour, opacity], dim=1), own_teeth * (1 - exchanged)
+        own = own_teeth * (1 - exchanged)
+        side = covered.shape[-1]
+        with torch.autocast(covered.device.type, enabled=False):
+            if lips is None:
+                place = pixel_grid(side, covered.device).expand(len(after), -1, -1, -1)
+                colour, present = self.mouth(
+                    place, geometry.mouth, after, geometry.rotation, geometry.scale, rigid, side
+                )
+                gap = (1.3 - 4 * F.avg_pool2d(covered, 3, 1, 1)).clamp(0, 1)
+                return torch.cat([colour, torch.maximum(gap, own_teeth * exchanged) * present], dim=1), own
+            interior = self.look_between(lips, geometry, after - before, after, head, 2 * side)
+        hidden = enlarge(own, 2 * side)
+        return torch.cat([interior[:, :3], interior[:, 3:] * (1 - hidden)], dim=1), own
+
+    def look_between(
+        self,
+        lips: LiteLips,
+        geometry: LitePortraitGeometry,
+        change: torch.Tensor,
+        after: torch.Tensor,
+        head: HeadMotion,
+        side: int,
+    ) -> torch.Tensor:
+        """What shows between lips.
+
+        Args:
+            lips: Inner lip edges of the portrait, batch B.
+            geometry: Portrait geometry, batch B.
+            change: Change of the coefficients since the portrait `(B, K)`.
+            after: Coefficients to show `(B, K)`.
+            head: Rigid head motion.
+            side: Side S of the frame.
+
+        Returns:
+            Colour in [-1, 1] and opacity in [0, 1], `(B, 4, S, S)`.
+        """
+        rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
+        parted = part_lips(lips, self.field, change, geometry.rotation, geometry.scale, rigid, side)
+        colour, _ = self.mouth(parted.place, geometry.mouth, after, geometry.rotation, geometry.scale, rigid, side)
+        colour = (colour + 1) * parted.light[:, None] - 1
+        return parted.spread(torch.cat([colour, parted.opening[:, None]], dim=1), side)
 
     def _move(
         self, geometry: LitePortraitGeometry, head: HeadMotion, change: torch.Tensor

@@ -65,7 +65,7 @@ def coefficients(**values):
 
 def test_a_calm_matching_frame_shows_the_portrait_itself():
     motion = sequence()
-    motion.latent[:] *= 0.05  # an expression so small that it may be how this person looks
+    motion.latent[:] = 0.05 * motion.latent[0]  # an expression so small that it may be how this person looks
     driver, own = MEANING.read(motion.latent), MEANING.read(still().latent[None])[0]
     k = best_matching_frame(motion, driver, still(), own)
     target = transfer(motion, still(), AnimationOptions(**PLAIN), MEANING)
@@ -79,6 +79,13 @@ def test_a_frown_that_never_ends_is_not_taken_for_rest():
     driver = np.stack([coefficients(browDown_L=0.9)] * 3)
     change = expression_change(driver, driver[0], coefficients())
     assert change[0, FROWN] == pytest.approx(0.9 - OWN_EXPRESSION)
+
+
+def test_a_mouth_that_is_open_in_the_reference_frame_is_not_closed_beyond_rest():
+    driver = np.stack([coefficients(jawOpen=v) for v in (0.0, 0.2, 0.1)])
+    change = expression_change(driver, driver[1], coefficients())
+    assert change[:, JAW].min() > -0.02
+    assert change[1, JAW] == pytest.approx(0.2, abs=0.02)
 
 
 def test_a_smile_on_a_smile_stays_a_smile_and_can_end():

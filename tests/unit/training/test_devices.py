@@ -44,7 +44,7 @@ def networks():
     with torch.no_grad():
         nets.warp_field.field.patterns.normal_(std=0.1)
         nets.warp_field.field.mix.normal_(std=0.01)
-        nets.warp_field.mouth.points.normal_(std=0.1)
+        nets.warp_field.mouth.pictures.normal_(std=0.1)
     return nets
 
 
