@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from portrait_anim.consent.grants import revoke
+from portrait_anim.consent.grants import grants_for, revoke
 from portrait_anim.consent.ledger import Ledger
 from portrait_anim.consent.permit import authorise, still_valid
 from portrait_anim.consent.records import Cameo
@@ -43,6 +43,7 @@ def test_every_question_of_a_render_uses_an_index(store, fictional, give, ask, n
     permit = authorise(store, ask(fictional), now=now)
     authorise(store, ask("cam_real", portrait_digest="ab" * 32, portrait_embedding=someone(9)), now=now)
     still_valid(store, permit, now)
+    assert len(grants_for(store, "operator", "acc_1")) == 2
     record_render(store, permit, output_digest="cd" * 32, duration_s=1.0, num_frames=25, now=now)
     revoke(store, grant_id, now + timedelta(hours=1))
     Ledger(store).checkpoint(now)
