@@ -29,6 +29,7 @@ class MotionSequence:
         scale: `(T,)` float32 head size [px per 10 cm].
         status: `(T,)` uint8, index into `STATUS`.
         fps: Frame rate [1/s].
+        tongue: `(T, 3)` float32, as `LiteMotionOutput.tongue`; `None` where it was not read.
     """
 
     latent: Float32Array
@@ -37,6 +38,7 @@ class MotionSequence:
     scale: Float32Array
     status: np.ndarray[Any, np.dtype[np.uint8]]
     fps: Fraction
+    tongue: Float32Array | None = None
 
     def __post_init__(self) -> None:
         """Check that all parts have the same length.
@@ -44,10 +46,11 @@ class MotionSequence:
         Raises:
             InputError: If they differ, are empty or not finite.
         """
-        lengths = {len(self.latent), len(self.rotation), len(self.anchor), len(self.scale), len(self.status)}
+        known = [self.latent, self.rotation, self.anchor, self.scale, *([] if self.tongue is None else [self.tongue])]
+        lengths = {len(self.status), *(len(a) for a in known)}
         if len(lengths) != 1 or 0 in lengths:
             raise InputError(f"expected motion arrays of one length above 0, got lengths {sorted(lengths)}")
-        if not all(np.isfinite(a).all() for a in (self.latent, self.rotation, self.anchor, self.scale)):
+        if not all(np.isfinite(a).all() for a in known):
             raise InputError("expected finite motion values, got NaN or infinity; extract the motion again")
 
     def __len__(self) -> int:
@@ -80,12 +83,14 @@ class TargetMotion:
         rotation: `(T, 3, 3)` head rotation relative to the portrait, camera axes (x right, y up, z to the viewer).
         anchor: `(T, 2)` in the portrait crop, [-1, 1].
         scale: `(T,)` relative to the portrait.
+        tongue: `(T, 3)`, as `LiteMotionOutput.tongue`; `None` for a tongue that stays inside.
     """
 
     latent: Float32Array
     rotation: Float32Array
     anchor: Float32Array
     scale: Float32Array
+    tongue: Float32Array | None = None
 
 
 def rotation_matrix(angles: Float32Array) -> Float32Array:
@@ -128,6 +133,7 @@ def smooth_sequence(motion: MotionSequence, strength: float) -> MotionSequence:
         rotation=smooth(motion.rotation, sigma),
         anchor=smooth(motion.anchor, sigma),
         scale=smooth(motion.scale, 2 * sigma),
+        tongue=None if motion.tongue is None else smooth(motion.tongue, sigma / 2),
     )
 
 

@@ -16,6 +16,7 @@ from portrait_anim.types import PathLike
 
 FORMAT = "portrait_anim.motion.v1"
 _KEYS = ("latent", "rotation", "anchor", "scale", "status")
+_TONGUE = "tongue"  # absent from files of before and of profiles that do not read it
 
 
 def save_motion(path: PathLike, motion: MotionSequence, *, profile: str = "lite") -> None:
@@ -26,7 +27,8 @@ def save_motion(path: PathLike, motion: MotionSequence, *, profile: str = "lite"
         motion: What to write.
         profile: Profile whose encoder made the latents; others cannot read them.
     """
-    arrays = {k: np.ascontiguousarray(getattr(motion, k)) for k in _KEYS}
+    keys = _KEYS if motion.tongue is None else (*_KEYS, _TONGUE)
+    arrays = {k: np.ascontiguousarray(getattr(motion, k)) for k in keys}
     metadata = {"format": FORMAT, "profile": profile, "fps": str(motion.fps)}
     with atomic_path(path) as temporary:
         Path(temporary).write_bytes(save(arrays, metadata))
@@ -56,7 +58,7 @@ def load_motion(path: PathLike, *, profile: str = "lite") -> MotionSequence:
                 raise InputError(
                     f"expected arrays {', '.join(_KEYS)} in {path}, missing {', '.join(missing)}; {advice}"
                 )
-            arrays = {k: file.get_tensor(k) for k in _KEYS}
+            arrays = {k: file.get_tensor(k) for k in (*_KEYS, _TONGUE) if k in file.keys()}  # noqa: SIM118
             fps = Fraction(metadata.get("fps", "0"))
     except (SafetensorError, OSError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"expected a motion file, cannot read {path}: {error}; {advice}") from error
@@ -66,6 +68,7 @@ def load_motion(path: PathLike, *, profile: str = "lite") -> MotionSequence:
         and arrays["rotation"].shape == (count, 3)
         and arrays["anchor"].shape == (count, 2)
         and arrays["scale"].shape == arrays["status"].shape == (count,)
+        and (_TONGUE not in arrays or arrays[_TONGUE].shape == (count, 3))
         and (arrays["scale"] > 0).all()
         and arrays["status"].max(initial=0) < len(STATUS)
         and 0 < fps <= 1000
