@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 
 import torch
+import torch._dynamo
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
@@ -16,6 +17,7 @@ from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
 from portrait_anim.pipelines.xportrait2_inputs import device_of
 from portrait_anim.pipelines.xportrait2_lean_decoder import slice_decoder
 
+_FORMS = 64
 _COMPILED = (ResnetBlock2D, ImageTransformer, MotionTransformer, TemporalTransformer)
 
 
@@ -66,7 +68,14 @@ def tune(
 
 
 def compile_blocks(unet: nn.Module, *, cuda_graphs: bool = False) -> None:
-    """Compile the blocks of a denoising UNet one by one when they are called first, see `tune`."""
+    """Compile the blocks of a denoising UNet one by one when they are called first, see `tune`.
+
+    Blocks of one class share their compiled forms, one per shape; torch is allowed to keep them all.
+    """
+    limits = torch._dynamo.config
+    for name in ("recompile_limit", "cache_size_limit"):  # the second before PyTorch 2.7
+        if hasattr(limits, name):
+            setattr(limits, name, max(getattr(limits, name), _FORMS))
     for module in unet.modules():
         if isinstance(module, _COMPILED):
             module.compile(mode="reduce-overhead" if cuda_graphs else None, dynamic=False)

@@ -1,15 +1,19 @@
 """The `xportrait2` profile from published files to a signed video, with tiny networks of the real classes."""
 
+import json
+import shutil
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from portrait_anim import studio, weights
+from portrait_anim.cli import app
 from portrait_anim.consent.grants import grant
 from portrait_anim.consent.store import open_store
 from portrait_anim.enrolment import enroll_fictional_from_file
-from portrait_anim.errors import ConsentDenied, ProfileUnavailable, WeightsMissing
+from portrait_anim.errors import ConsentDenied, InputError, ProfileUnavailable, WeightsMissing
 from portrait_anim.media.reader import VideoReader, probe
 from portrait_anim.models.xportrait2.convert import convert
 from portrait_anim.pipelines.options import AnimationOptions
@@ -51,6 +55,17 @@ def test_the_profile_brings_its_own_steps_and_size():
         studio.default_options("xportrait3")
 
 
+def test_devices_that_are_not_there_are_refused_before_weights_are_read():
+    for choice, message in (
+        ({"device": "gpu"}, "such as cpu or cuda"),
+        ({"second_device": "nowhere:1"}, "cannot use 'nowhere:1'"),
+        ({"second_device": "cpu", "offload": True}, "CPU offload"),
+        ({"profile": "lite", "second_device": "cpu"}, "lite"),
+    ):
+        with pytest.raises(InputError, match=message):
+            studio.load_pipeline(**{"profile": "xportrait2", **choice})
+
+
 def test_scenes_refuse_the_profile(tmp_path):
     with pytest.raises(ProfileUnavailable, match="lite"):
         check_scene(
@@ -67,7 +82,13 @@ def test_converted_weights_render_a_signed_video_with_sound_and_full_frame(
     assert weights.locate("xportrait2") == user_weights
     pipeline = studio.load_pipeline("xportrait2")
     samples = weights.samples_dir()
-    seen = []
+    seen, previews = [], {}
+
+    def on_progress(progress):
+        seen.append(progress.stage)
+        if progress.preview is not None:
+            previews.setdefault(progress.stage, progress.preview)
+
     arguments = {
         "cameo": cameo, "home": tmp_path / "home", "options": SMALL, "profile": "xportrait2", "pipeline": pipeline,
         "end_s": 0.2,
@@ -78,10 +99,11 @@ def test_converted_weights_render_a_signed_video_with_sound_and_full_frame(
         )
     result = studio.animate(
         samples / "portrait.jpg", samples / "driving.mp4", output=tmp_path / "out.mp4", purpose="test",
-        on_progress=lambda progress: seen.append(progress.stage), **arguments,
+        on_progress=on_progress, **arguments,
     )  # fmt: skip
     assert result.verification.ok
     assert {"motion", "denoise", "animate", "sign", "done"} <= set(seen)
+    assert previews["denoise"].shape == previews["animate"].shape == (128, 128, 3)
     info, driver = probe(result.path), probe(samples / "driving.mp4")
     assert info.fps == driver.fps
     assert info.has_audio == driver.has_audio
@@ -89,3 +111,21 @@ def test_converted_weights_render_a_signed_video_with_sound_and_full_frame(
         frames = [frame.image for frame in reader]
     assert len(frames) == result.num_frames
     assert np.std(frames[0]) > 10
+
+
+@pytest.mark.slow
+def test_a_report_can_be_made_of_the_profile_too(user_weights, tiny_downloads, tiny_modules, tmp_path):
+    user_weights.mkdir()
+    convert(tiny_downloads, user_weights, modules=tiny_modules)
+    for folder, sample in (("portraits", "portrait.jpg"), ("clips", "driving.mp4")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(weights.samples_dir() / sample, tmp_path / folder)
+    result = CliRunner().invoke(
+        app, ["evaluate", "--portraits", str(tmp_path / "portraits"), "--clips", str(tmp_path / "clips"), "--out",
+              str(tmp_path / "out"), "--home", str(tmp_path / "home2"), "--seconds", "0.2", "--size", "128", "--steps",
+              "1", "--profile", "xportrait2", "--json"],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    (pair,) = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["pairs"]
+    assert pair["status"] == "measured"
+    assert pair["num_frames"] >= 4
