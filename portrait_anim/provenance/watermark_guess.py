@@ -26,7 +26,7 @@ _SLANTS: Final = (
 )
 _TILTS: Final = tuple((x, y) for x in (-0.08, -0.04, 0.0, 0.04, 0.08) for y in (-0.08, -0.04, 0.0, 0.04, 0.08))
 _MOST_TILTED: Final = 10
-_SCALES: Final = tuple(float(np.exp(step * 0.01)) for step in range(-80, 81))
+_SCALES: Final = tuple(float(np.exp(step * 0.01)) for step in range(-110, 81))
 _TURNS_DEG: Final = tuple(0.6 * step for step in range(-20, 21) if step)
 _MIRROR: Final = np.diag([-1.0, 1.0])
 
