@@ -34,8 +34,7 @@ def load_pipeline(
         profile: Name of the profile.
         device: torch device, for example `"cpu"` or `"cuda"`.
         second_device: Another one, which then shares the denoising; only for `xportrait2`.
-        offload: Keep networks in main memory and bring each to the device for its work only, and decode in pieces;
-            needs `accelerate`.
+        offload: Keep networks in main memory and bring each to the device for its work only; needs `accelerate`.
 
     Raises:
         InputError: If the devices cannot be used as asked, or the profile does not know the choice.
@@ -58,10 +57,11 @@ def load_pipeline(
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
-    if spec.name == "xportrait2" and (offload or second_device):
+    if spec.name == "xportrait2":
         from portrait_anim.pipelines.xportrait2_tuning import tune
 
-        tune(pipeline, channels_last=False, slice_frames=4 if offload else None, second_device=second_device)
+        small = offload or torch.device(device).type == "cpu"
+        tune(pipeline, channels_last=False, slice_frames=4 if small else None, second_device=second_device)
     return pipeline  # type: ignore[no-any-return]
 
 

@@ -20,6 +20,7 @@ from portrait_anim.evaluation.xportrait2_rule import rule_network
 from portrait_anim.media.image import resize, to_tensor
 from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG
 from portrait_anim.pipelines.xportrait2_inputs import decode_frames, portrait_tensor
+from portrait_anim.pipelines.xportrait2_lean_decoder import slice_decoder
 from portrait_anim.pipelines.xportrait2_sampling import blur_latent
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -158,18 +159,22 @@ def check_reference_unet(golden: Golden) -> Iterator[Comparison]:
 
 @torch.inference_mode()
 def check_latent_codec(golden: Golden) -> Iterator[Comparison]:
-    """Latent of a picture, pictures of latents; chunks of any length."""
+    """Latent of a picture, pictures of latents; chunks of any length, decoded whole and in pieces."""
     vae = load("vae")
     if "enc_mean" in golden.arrays:
         picture = golden.arrays["image_u8"]
         posterior = vae.encode(portrait_tensor(picture, picture.shape[0])).latent_dist
         yield golden.compare("enc_mean", posterior.mean)
         yield golden.compare("enc_logvar", posterior.logvar)
-    for key in golden.arrays:
-        chunk = re.fullmatch(r"video_(?:one_)?chunk(\d+)(?:_f16)?", key)
-        if chunk:
-            frames = list(decode_frames(vae, golden.tensor("latents")[0], int(chunk[1])))
-            yield golden.compare(key, torch.cat(frames).transpose(0, 1)[None])
+    chunks = {key: re.fullmatch(r"video_(?:one_)?chunk(\d+)(?:_f16)?", key) for key in golden.arrays}
+    for way in ("", ", in pieces"):
+        if way:
+            slice_decoder(vae)
+        for key, chunk in chunks.items():
+            if chunk:
+                frames = list(decode_frames(vae, golden.tensor("latents")[0], int(chunk[1])))
+                video = torch.cat(frames).transpose(0, 1)[None]
+                yield golden.judge(key + way, video, golden.tensor(key))
 
 
 def check_schedule(golden: Golden) -> Iterator[Comparison]:

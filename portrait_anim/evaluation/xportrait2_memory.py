@@ -5,7 +5,7 @@
 
 Counting follows every tensor of a call on networks that have shapes but no numbers, so any size can be counted
 anywhere; attention is taken to need no matrix of weights, as with fused kernels. `--measure` also runs the networks,
-with random weights, and reads the peak of the process's memory, which needs Linux.
+with weights of zero, and reads the peak of the process's memory, which needs Linux.
 
 Shapes: T frames, h side of a latent, S side of a picture.
 """
@@ -180,7 +180,11 @@ def compare(
 
 def _build(name: str, device: str, dtype: torch.dtype, *, sliced: bool) -> Any:
     # Not their own `to`, which has advice about casting; the decoder's mixing factors ignore where they are made.
-    network = torch.nn.Module.to(PUBLISHED[name].build(device), device, dtype)
+    network = torch.nn.Module.to(PUBLISHED[name].build("meta"), "meta", dtype)
+    if device != "meta":
+        network.to_empty(device=device)
+        for tensor in network.state_dict().values():
+            tensor.zero_()  # as memory that was never written is not there yet
     if sliced and name == "vae":
         slice_decoder(network)
     return network

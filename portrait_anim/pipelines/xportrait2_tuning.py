@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import shutil
 
@@ -12,6 +11,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from portrait_anim.errors import InputError, ModelError
+from portrait_anim.models import XPortrait2DenoisingUNet
 from portrait_anim.models.xportrait2.transformers import ImageTransformer, MotionTransformer, TemporalTransformer
 from portrait_anim.pipelines.xportrait2 import XPortrait2Pipeline
 from portrait_anim.pipelines.xportrait2_inputs import device_of
@@ -49,6 +49,8 @@ def tune(
     """
     if cuda_graphs and not compiled:
         raise ValueError("expected compiled=True with cuda_graphs=True, as graphs are recorded from compiled blocks")
+    if compiled:
+        _require_compiler(device_of(pipeline.denoising_unet))
     if channels_last:
         for network in (pipeline.reference_unet, pipeline.denoising_unet, pipeline.vae):
             use_channels_last(network)
@@ -58,9 +60,10 @@ def tune(
     if second_device is not None:
         if hasattr(pipeline.denoising_unet, "_hf_hook"):
             raise InputError("expected networks that stay on their devices for two of them, got CPU offload")
-        pipeline.replica = copy.deepcopy(pipeline.denoising_unet).to(second_device)
+        pipeline.replica = _copy(pipeline.denoising_unet, second_device)
+        if channels_last:
+            use_channels_last(pipeline.replica)
     if compiled:
-        _require_compiler(device_of(pipeline.denoising_unet))
         for network in (pipeline.denoising_unet, pipeline.replica):
             if network is not None:
                 compile_blocks(network, cuda_graphs=cuda_graphs)
@@ -86,6 +89,16 @@ def use_channels_last(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
+def _copy(unet: XPortrait2DenoisingUNet, device: str) -> XPortrait2DenoisingUNet:
+    """The same network on another device, without a second copy on the first."""
+    with torch.device("meta"):
+        copy: XPortrait2DenoisingUNet = XPortrait2DenoisingUNet.from_config(unet.config)
+    nn.Module.to(copy.to_empty(device=device), unet.dtype)
+    copy.load_state_dict(unet.state_dict())
+    copy.eval()
+    return copy
 
 
 def _require_compiler(device: torch.device) -> None:
