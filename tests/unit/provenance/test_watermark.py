@@ -50,6 +50,26 @@ def test_the_mark_changes_little(portrait, marked):
     assert np.abs(Watermarker(RENDER_ID, (512, 512)).mark(flat).astype(int) - flat).max() <= 2
 
 
+def test_flat_areas_get_a_grain_and_no_blobs():
+    flat = np.full((512, 512, 3), 120, np.uint8)
+    change = Watermarker(RENDER_ID, (512, 512)).mark(flat)[..., 0].astype(np.float32) - 120
+    assert np.abs(cv2.blur(change, (9, 9))).max() < 1  # no place is a level off
+    alone = np.abs(change[1:-1, 1:-1]) > 0
+    same = sum((np.roll(change, shift, axis)[1:-1, 1:-1] == change[1:-1, 1:-1]) for shift in (1, -1) for axis in (0, 1))
+    assert same[alone].mean() < 2  # of four neighbours; an undithered mark has more than three
+    assert read_frames([np.dstack([change + 120] * 3).astype(np.uint8)]).render_id == RENDER_ID
+
+
+def test_black_stays_black():
+    black = np.zeros((256, 256, 3), np.uint8)
+    assert Watermarker(RENDER_ID, (256, 256)).mark(black).mean() < 0.15
+
+
+def test_nothing_flickers(portrait):
+    marker = Watermarker(RENDER_ID, (512, 512))
+    np.testing.assert_array_equal(marker.mark(portrait), marker.mark(portrait))
+
+
 def test_the_strongest_texture_keeps_the_ratio():
     texture = np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8)
     assert picture_metrics.psnr(Watermarker(1, (256, 256)).mark(texture), texture) >= 42
@@ -87,6 +107,21 @@ def test_any_crop_at_any_scale(marked, left, top, scale):
     crop = marked[top : top + 397, left : left + 397]
     side = round(397 * scale)
     reading = read_frames([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)])
+    assert reading is not None
+    assert reading.render_id == RENDER_ID
+
+
+def test_a_third_of_the_size_is_read(marked):
+    reading = read_frames([cv2.resize(marked, (179, 179), interpolation=cv2.INTER_AREA)])
+    assert reading is not None
+    assert reading.scale == pytest.approx(0.35, abs=0.01)
+
+
+def test_perspective_is_found(marked):
+    corners = np.array([[0, 0], [512, 0], [512, 512], [0, 512]], np.float32)
+    moved = corners + np.array([[25, -20], [-22, 18], [20, 24], [-18, -22]], np.float32)
+    tilted = cv2.warpPerspective(marked, cv2.getPerspectiveTransform(corners, moved), (512, 512))
+    reading = read_frames([tilted])
     assert reading is not None
     assert reading.render_id == RENDER_ID
 
