@@ -25,11 +25,13 @@ from portrait_anim.face.track import TrackedFrame, track
 from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
 from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
 from portrait_anim.models.lite.both_sides import encode_both_sides
-from portrait_anim.models.lite.composite import backdrop, behind_head, keep_interior, show
+from portrait_anim.models.lite.composite import KEEP_INTERIOR, backdrop, behind_head, keep_interior, show
 from portrait_anim.models.lite.eyes import LiteEyes, take_out
 from portrait_anim.models.lite.geometry import euler_to_matrix
+from portrait_anim.models.lite.lips import find_lips
 from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
+from portrait_anim.models.lite.tongue import look_of
 from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry
 from portrait_anim.pipelines.detail import add_detail
 from portrait_anim.pipelines.motion import STATUS, MotionSequence, StillMotion, TargetMotion, camera_to_image
@@ -40,6 +42,9 @@ from portrait_anim.types import CropTransform, FaceObservation, Float32Array, Fr
 
 NETWORK_SIDE = 256
 CHUNK = 4  # frames computed together
+
+# Latent, rotation, tongue, anchor, scale, status of a frame.
+_Row = tuple[Float32Array, Float32Array, Float32Array, Float32Array, float, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,16 +116,16 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             NoFaceFound: If no frame shows a face.
         """
-        rows: list[tuple[Float32Array, Float32Array, Float32Array, float, int]] = []
+        rows: list[_Row] = []
         for tracked in track(frames, choice=face):
             rows.append(self._motion_of(tracked) or _held(rows))
             if on_frame:
                 on_frame(len(rows))
-        known = next((k for k, row in enumerate(rows) if row[4] != STATUS.index("lost")), None)
+        known = next((k for k, row in enumerate(rows) if row[5] != STATUS.index("lost")), None)
         if known is None:
             raise NoFaceFound("expected a driving clip that shows a face, found none in any frame; use another clip")
-        rows[:known] = [(*rows[known][:4], STATUS.index("lost"))] * known
-        latent, rotation, anchor, scale, status = zip(*rows, strict=True)
+        rows[:known] = [(*rows[known][:5], STATUS.index("lost"))] * known
+        latent, rotation, tongue, anchor, scale, status = zip(*rows, strict=True)
         return MotionSequence(
             latent=np.stack(latent),
             rotation=np.stack(rotation),
@@ -128,16 +133,18 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             scale=np.asarray(scale, np.float32),
             status=np.asarray(status, np.uint8),
             fps=fps,
+            tongue=np.stack(tongue),
         )
 
-    def _motion_of(self, tracked: TrackedFrame) -> tuple[Float32Array, Float32Array, Float32Array, float, int] | None:
+    def _motion_of(self, tracked: TrackedFrame) -> _Row | None:
         if tracked.status == "lost" or tracked.centre is None or tracked.scale is None:
             return None
         size = self.motion_encoder.config.sample_size
         transform = motion_transform_from(tracked.centre, tracked.scale, size)
         out = self._encode_motion(crop(tracked.frame.image, transform))
         anchor, scale = _to_frame(out, transform)
-        return _array(out.latent[0]), _array(out.rotation[0]), anchor, scale, STATUS.index(tracked.status)
+        latent, rotation, tongue = (_array(v[0]) for v in (out.latent, out.rotation, out.tongue))
+        return latent, rotation, tongue, anchor, scale, STATUS.index(tracked.status)
 
     def _encode_motion(self, face_crop: UInt8Array) -> LiteMotionOutput:
         sample = to_tensor(face_crop[None]).to(self.device) * 2 - 1
@@ -173,7 +180,8 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             scale=float(scale * zoom),
         )
         features = self.reference_encoder(low_tensor)
-        geometry = self._fit_face(features, face, transform, still)
+        landmarks = landmarks_in_crop(face, transform)
+        geometry, mouth_is_open = self._fit_face(features, landmarks, still)
         sharp = to_tensor(output_crop[None]).to(self.device) * 2 - 1
         return PreparedPortrait(
             image=portrait,
@@ -184,31 +192,29 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             features=features,
             geometry=geometry,
             plate=backdrop(low_tensor, behind_head(geometry.rigidity)),
-            eyes=self._take_out_eyes(sharp, face, transform, geometry, still),
+            eyes=self._take_out_eyes(sharp, landmarks.to(self.device), geometry, still),
+            lips=find_lips(
+                sharp, landmarks.to(self.device), geometry.depth, self.warp_field.field, opened=mouth_is_open
+            ),
+            tongue=look_of(sharp, landmarks.to(self.device)),
             still=still,
         )
 
     def _fit_face(
-        self, features: LiteReferenceFeatures, face: FaceObservation, transform: CropTransform, still: StillMotion
-    ) -> LitePortraitGeometry:
-        """Geometry of the portrait: its landmarks say which canonical point a pixel shows."""
-        positions = landmarks_in_crop(face, transform)[: len(self.warp_field.field.landmarks)]
-        located = self.warp_field.field.locate(positions, NETWORK_SIDE)
+        self, features: LiteReferenceFeatures, landmarks: torch.Tensor, still: StillMotion
+    ) -> tuple[LitePortraitGeometry, bool]:
+        """Geometry of the portrait: its landmarks say which canonical point a pixel shows. And is its mouth open?"""
+        field = self.warp_field.field
+        located = field.locate(landmarks[: len(field.landmarks)], NETWORK_SIDE)
         rotation = euler_to_matrix(torch.from_numpy(still.rotation)[None])
         scale = torch.tensor([still.scale], dtype=torch.float32)
         values = (v.to(self.device) for v in (*located, rotation, scale))
-        return self.warp_field.fit(features, *values)  # type: ignore[no-any-return]
+        return self.warp_field.fit(features, *values), bool(located[2].any())
 
     def _take_out_eyes(
-        self,
-        sharp: torch.Tensor,
-        face: FaceObservation,
-        transform: CropTransform,
-        geometry: LitePortraitGeometry,
-        still: StillMotion,
+        self, sharp: torch.Tensor, landmarks: torch.Tensor, geometry: LitePortraitGeometry, still: StillMotion
     ) -> LiteEyes:
         anchor = torch.from_numpy(still.anchor)[None].to(self.device)
-        landmarks = landmarks_in_crop(face, transform).to(self.device)
         field = self.warp_field.field
         return take_out(sharp, landmarks, geometry.depth, field, geometry.rotation, geometry.scale, anchor)
 
@@ -282,7 +288,12 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         out = self.denoise(prepared, warped, noise, options)
         if options.size_px != NETWORK_SIDE:
             out = add_detail(out, warped.field, prepared.sharp)
+            mouth = warped.mouth_at(prepared, self.warp_field, options.size_px)
+            out = torch.lerp(out, mouth[:, :3], KEEP_INTERIOR * mouth[:, 3:])
         out = warped.eyes_at(prepared, self.warp_field.field, options.size_px).over(out)
+        if target.tongue is not None:
+            tongue = torch.from_numpy(target.tongue[part]).to(self.device)
+            out = warped.tongue_at(prepared, self.warp_field.field, tongue, options.size_px).over(out)
         return from_tensor((out.clamp(-1, 1) + 1) / 2)
 
     @torch.inference_mode()
@@ -308,12 +319,14 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         features = prepared.features.expand(batch)
         before, after = self.warp_field.heads(source), self.warp_field.heads(latent)
-        field = self.warp_field(features, prepared.geometry.expand(batch), source, latent, head, (before, after))
+        geometry, lips = prepared.geometry.expand(batch), prepared.lips.expand(batch)
+        field = self.warp_field(features, geometry, source, latent, head, (before, after), lips)
         return WarpedFrames(
             field=field,
             features=features,
             tokens=torch.stack([latent, source], 1),
             eyes=turn_eyes(prepared, self.warp_field.field, after - before, head, NETWORK_SIDE),
+            coefficients=after,
             change=after - before,
             head=head,
         )
@@ -363,14 +376,13 @@ def _to_frame(out: LiteMotionOutput, transform: CropTransform) -> tuple[Float32A
     return anchor.astype(np.float32), float(np.exp(log_scale) * half / zoom)
 
 
-def _held(
-    rows: list[tuple[Float32Array, Float32Array, Float32Array, float, int]],
-) -> tuple[Float32Array, Float32Array, Float32Array, float, int]:
+def _held(rows: list[_Row]) -> _Row:
     """The last motion, marked lost; before any was seen, a placeholder that is replaced afterwards."""
     lost = STATUS.index("lost")
     if rows:
-        return (*rows[-1][:4], lost)
-    return np.zeros((1, 1), np.float32), np.zeros(3, np.float32), np.zeros(2, np.float32), 1.0, lost
+        return (*rows[-1][:5], lost)
+    zeros = (np.zeros(n, np.float32) for n in ((1, 1), 3, 3, 2))
+    return (*zeros, 1.0, lost)  # type: ignore[return-value]
 
 
 def _array(tensor: torch.Tensor) -> Float32Array:

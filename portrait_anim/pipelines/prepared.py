@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
+from portrait_anim.models.lite.composite import enlarge
 from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.eyes import LiteEyes, ShownEyes, show_eyes
+from portrait_anim.models.lite.lips import LiteLips
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
-from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput
+from portrait_anim.models.lite.tongue import ShownTongue, TongueLook, show_tongue
+from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpField, LiteWarpOutput
 from portrait_anim.pipelines.motion import StillMotion
 from portrait_anim.types import CropTransform, FaceObservation, UInt8Array
 
@@ -31,6 +34,8 @@ class PreparedPortrait:
         geometry: Geometry of the face, batch 1.
         plate: What is beside and behind the head, at network resolution `(1, 3, 256, 256)` in [-1, 1].
         eyes: Eyeballs taken out of the portrait, batch 1.
+        lips: Inner lip edges of the portrait, batch 1.
+        tongue: How its tongue looks, batch 1.
         still: Motion state.
     """
 
@@ -43,6 +48,8 @@ class PreparedPortrait:
     geometry: LitePortraitGeometry
     plate: torch.Tensor
     eyes: LiteEyes
+    lips: LiteLips
+    tongue: TongueLook
     still: StillMotion
 
 
@@ -55,6 +62,7 @@ class WarpedFrames:
         features: Features of the portrait, batch B.
         tokens: Motion latents of frames and portrait `(B, 2, L, C)`.
         eyes: Their eyeballs, at network resolution.
+        coefficients: What they show `(B, K)`.
         change: Change of the coefficients since the portrait `(B, K)`.
         head: Head motion since the portrait.
     """
@@ -63,6 +71,7 @@ class WarpedFrames:
     features: LiteReferenceFeatures
     tokens: torch.Tensor
     eyes: ShownEyes
+    coefficients: torch.Tensor
     change: torch.Tensor
     head: HeadMotion
 
@@ -71,6 +80,31 @@ class WarpedFrames:
         if size == self.eyes.colour.shape[-1]:
             return self.eyes
         return turn_eyes(prepared, field, self.change, self.head, size)
+
+    def tongue_at(
+        self, prepared: PreparedPortrait, field: ExpressionField, tongue: torch.Tensor, size: int
+    ) -> ShownTongue:
+        """The tongue, which does what `tongue` `(B, 3)` says, at side `size` of the frame [px]."""
+        batch, geometry, head = len(tongue), prepared.geometry, self.head
+        return show_tongue(
+            prepared.tongue.expand(batch),
+            prepared.lips.expand(batch),
+            field,
+            self.change,
+            tongue,
+            geometry.rotation.expand(batch, 3, 3),
+            geometry.scale.expand(batch),
+            (head.rotation, head.anchor_source, head.anchor_target, head.scale),
+            size,
+        )
+
+    def mouth_at(self, prepared: PreparedPortrait, warp_field: LiteWarpField, size: int) -> torch.Tensor:
+        """What shows between the lips at another side of the frame [px]: colour and opacity `(B, 4, size, size)`."""
+        batch = len(self.change)
+        lips, geometry = prepared.lips.expand(batch), prepared.geometry.expand(batch)
+        interior = warp_field.look_between(lips, geometry, self.change, self.coefficients, self.head, size)
+        hidden = enlarge(self.field.own_teeth, size)
+        return torch.cat([interior[:, :3], interior[:, 3:] * (1 - hidden)], dim=1)
 
 
 def turn_eyes(

@@ -11,7 +11,7 @@ from portrait_anim.models.lite.expressions import EXPRESSIONS
 from portrait_anim.types import Float32Array
 
 _CALM, _MOST_CALM = 0.1, 0.15  # quantile of a clip that shows no tongue, and the most that may be taken for none
-_PARTED, _LONGER = 0.12, 0.12  # of `jawOpen`, which lets a tongue through, and what a tongue all out adds
+_PARTED, _LONGER = 0.10, 0.22  # of `jawOpen`, which lets a tongue through, and what a tongue all out adds
 _THROUGH = (0.1, 0.3)  # of `out`, from where on and at which it does
 _JAW_OPEN = EXPRESSIONS.index("jawOpen")
 

@@ -20,6 +20,7 @@ from portrait_anim.training.paint import denoise_step, distill_step, temporal_st
 from portrait_anim.training.pairs import draw_pairs
 from portrait_anim.training.step import Batch, StepInput, StepResult, prepare, warp_step
 from portrait_anim.training.synthetic.samples import draw_samples
+from portrait_anim.training.tongue_pictures import draw_lips
 
 if TYPE_CHECKING:
     from portrait_anim.training.synthetic.renderer import Renderer
@@ -77,6 +78,7 @@ DATA_KINDS: Final[Mapping[str, DataKind]] = MappingProxyType(
         "crops": DataKind(
             name="crops", draw=draw_crops, train_shards="crops-0*", held_out_shards="crops-1*", prepare=prepare_crops
         ),
+        "lips": DataKind(name="lips", draw=draw_lips, train_shards="lips-0*", held_out_shards="lips-1*"),
         "pairs": DataKind(name="pairs", draw=draw_pairs, train_shards="pairs-0*", held_out_shards="pairs-1*", group=2),
     }
 )

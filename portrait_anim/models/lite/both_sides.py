@@ -10,6 +10,7 @@ import torch
 
 from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads, mirror_indices
 from portrait_anim.models.lite.motion_encoder import LiteMotionEncoder, LiteMotionOutput
+from portrait_anim.models.lite.tongue_reader import mirrored_tongue
 
 
 def encode_both_sides(encoder: LiteMotionEncoder, heads: ExpressionHeads, sample: torch.Tensor) -> LiteMotionOutput:
@@ -21,8 +22,8 @@ def encode_both_sides(encoder: LiteMotionEncoder, heads: ExpressionHeads, sample
         sample: `(B, 3, S, S)` float in [-1, 1].
 
     Returns:
-        Latent, rotation and placement of each crop; mirrored crops give exactly mirrored coefficients, rotation and
-        placement.
+        Latent, rotation, placement and tongue of each crop; mirrored crops give exactly mirrored coefficients,
+        rotation, placement and tongue.
     """
     batch = len(sample)
     both = encoder(torch.cat([sample, sample.flip(-1)]))
@@ -33,7 +34,8 @@ def encode_both_sides(encoder: LiteMotionEncoder, heads: ExpressionHeads, sample
         for values, sides in ((both.rotation, (-1.0, 1.0, -1.0)), (both.placement, (-1.0, 1.0, 1.0)))
     )
     latent = both.latent[:batch] + heads.lift(difference / 2)
-    return LiteMotionOutput(latent=latent, rotation=rotation, placement=placement)
+    tongue = (both.tongue[:batch] + mirrored_tongue(both.tongue[batch:])) / 2
+    return LiteMotionOutput(latent=latent, rotation=rotation, placement=placement, tongue=tongue)
 
 
 def mirrored_coefficients(coefficients: torch.Tensor) -> torch.Tensor:

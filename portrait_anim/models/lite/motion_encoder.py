@@ -17,6 +17,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import BatchNormBlock, down_block
+from portrait_anim.models.lite.tongue_reader import TongueReader
 
 
 @dataclass
@@ -28,11 +29,13 @@ class LiteMotionOutput(BaseOutput):  # type: ignore[misc]
         rotation: Head yaw, pitch, roll `(B, 3)` [rad], as `R = Rz(roll) Ry(yaw) Rx(pitch)`.
         placement: `(B, 3)`: midpoint between the eyeballs x, y in crop coordinates [-1, 1], and the natural
             logarithm of the head's scale [half crop sides per 10 cm].
+        tongue: `(B, 3)` how far the tongue is out, 0 to 1; then how far aside (to image right) and up, each times out.
     """
 
     latent: torch.Tensor
     rotation: torch.Tensor
     placement: torch.Tensor
+    tongue: torch.Tensor
 
 
 class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -79,6 +82,7 @@ class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         self.to_latent = nn.Linear(384 + 192, num_tokens * token_dim)
         self.to_pose = nn.Linear(384 + 192, 6)
+        self.tongue = TongueReader(sample_size, channels[1])
 
     def forward(self, sample: torch.Tensor) -> LiteMotionOutput:
         """Encode face crops.
@@ -87,14 +91,20 @@ class LiteMotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             sample: `(B, 3, S, S)` float in [-1, 1], S = `sample_size`.
 
         Returns:
-            Latent, rotation and placement of each crop.
+            Latent, rotation, placement and tongue of each crop.
         """
         size = self.config.sample_size
         if sample.shape[1:] != (3, size, size):
             raise ValueError(f"expected sample (B, 3, {size}, {size}), got {tuple(sample.shape)}")
-        shallow = self.trunk[: self.shallow_depth](sample)
+        shallow = self.shallow_features(sample)
         deep = self.trunk[self.shallow_depth :](shallow)
         hidden = torch.cat([self.bottleneck(self.squeeze(deep)), self.fine(shallow)], dim=1)
         latent = self.to_latent(hidden).unflatten(1, (self.config.num_tokens, self.config.token_dim))  # (B, L, C)
         pose = self.to_pose(hidden)
-        return LiteMotionOutput(latent=latent, rotation=pose[:, :3], placement=pose[:, 3:])
+        tongue = self.tongue(sample, shallow)
+        return LiteMotionOutput(latent=latent, rotation=pose[:, :3], placement=pose[:, 3:], tongue=tongue)
+
+    def shallow_features(self, sample: torch.Tensor) -> torch.Tensor:
+        """What all paths start from `(B, C, S / 4, S / 4)`."""
+        out: torch.Tensor = self.trunk[: self.shallow_depth](sample)
+        return out

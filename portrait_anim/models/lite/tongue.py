@@ -29,7 +29,8 @@ _LOWER_LIP = (84, 17, 314, 85, 16, 315)
 _COLOUR = (1.10, 0.66, 0.68)  # of a tongue over its brightness
 _BRIGHTNESS = (0.34, 0.52)  # of a tongue on black skin, and what white skin adds
 _LIKE_LIPS = 0.25  # share of the lips' own tint
-_GROOVE, _WET, _SHADOW = 0.13, 0.5, 0.45
+_SKIN, _CAST = (1.24, 0.94, 0.82), 0.4  # skin in white light over its brightness, and how far a tongue shares its cast
+_GROOVE, _WET, _SHADOW = 0.11, 0.55, 0.45
 
 
 @dataclass
@@ -93,7 +94,8 @@ def look_of(image: torch.Tensor, landmarks: torch.Tensor) -> TongueLook:
     skin, lip = seen(_CHEEKS), seen(_LOWER_LIP)
     bright = _BRIGHTNESS[0] + _BRIGHTNESS[1] * skin.mean()
     own = lip / lip.mean().clamp(min=0.05) * image.new_tensor(_COLOUR).mean()
-    colour = (bright * torch.lerp(image.new_tensor(_COLOUR), own, _LIKE_LIPS)).clamp(0, 1)
+    cast = (skin / skin.mean().clamp(min=0.05) / image.new_tensor(_SKIN)).clamp(0.5, 2) ** _CAST
+    colour = (bright * cast * torch.lerp(image.new_tensor(_COLOUR), own, _LIKE_LIPS)).clamp(0, 1)
     groove, wet, shadow = (image.new_tensor([v]) for v in (_GROOVE, _WET, _SHADOW))
     return TongueLook(colour=colour[None], groove=groove, wet=wet, shadow=shadow)
 

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 
 LENGTH = 0.52  # of a tongue that is fully out, from the inner edge of the lower lip to its tip [10 cm]
 WIDTH, THICKNESS = 0.2, 0.07  # half of either [10 cm]
-_ELLIPSOIDS = 18
+_ELLIPSOIDS = 26
 _INSIDE = 0.26  # how far the line reaches behind the lip [10 cm]
-_ALONG = 0.55  # half length of an ellipsoid, share of its half width
+_ALONG = 0.62  # half length of an ellipsoid, share of its half width
 _TAPER = (0.22, 0.28)  # before the tip [10 cm], a tongue gets narrower by this share
 _HANGS, _RISES = math.radians(78.0), math.radians(-55.0)  # where a tongue points that hangs, and one that licks upwards
 _TURNS = math.radians(62.0)  # where it points aside

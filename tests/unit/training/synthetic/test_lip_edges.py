@@ -53,7 +53,7 @@ def test_tongues_are_drawn_at_the_mouth_where_the_label_says_so(stored, monkeypa
     for k in strong.nonzero()[:, 0].tolist():
         x, y = mouth[k].tolist()
         assert changed[k, y - 4 : y + 24, x - 16 : x + 16].amax() > 0.05
-        assert changed[k, : side // 4].amax() == 0
+        assert changed[k, : side // 4].amax() < 1e-6
 
 
 def test_mirrored_faces_have_mirrored_edges(stored):
