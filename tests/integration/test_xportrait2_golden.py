@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from portrait_anim.errors import InputError
 from portrait_anim.evaluation import xportrait2_parity as parity_tool
@@ -45,10 +46,15 @@ def test_a_file_of_any_name_is_known_by_its_arrays_and_a_wrong_number_is_found(p
     assert lines["add_noise"].passed
 
 
-def test_a_recorded_array_of_another_shape_is_an_error():
-    golden = Golden("file", {"latent": np.zeros((1, 2), np.float32)})
+def test_only_what_was_recorded_is_compared_and_a_batch_of_one_does_not_matter():
+    golden = Golden("file", {"latent": np.ones((1, 2), np.float32)})
+    (line,) = golden.compare("latent", torch.ones(2))
+    assert line.passed
+    assert golden.compare("other", torch.ones(2)) == []
     with pytest.raises(ValueError, match="shape"):
-        golden.compare("latent", golden.tensor("latent")[0])
+        golden.compare("latent", torch.ones(3))
+    (wrong,) = golden.compare("latent", torch.full((2,), float("nan")))
+    assert not wrong.passed
 
 
 def test_files_that_are_no_golden_files_are_refused(tmp_path):
