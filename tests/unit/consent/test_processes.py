@@ -5,7 +5,6 @@ import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from portrait_anim.consent.ledger import Ledger, usage, verify
@@ -19,11 +18,11 @@ from portrait_anim.types import IdentityEmbedding
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
 
-def ask_often(home: Path, cameo_id: str, times: int, results) -> None:
+def ask_often(home: Path, cameo_id: str, face: IdentityEmbedding, times: int, results) -> None:
     request = RenderRequest(
         cameo_id=cameo_id,
         portrait_digest=f"{1:064x}",
-        portrait_embedding=IdentityEmbedding(vector=np.ones(128, np.float32), backend="dlib"),
+        portrait_embedding=face,
         grantee="operator",
         purpose="film",
         context="animate",
@@ -73,9 +72,9 @@ def run(target, *arguments, count: int):
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(7, 100.0), (100, 7.0)])
-def test_two_processes_never_exceed_a_grant(limit, seconds, store, fictional, give):
+def test_two_processes_never_exceed_a_grant(limit, seconds, store, fictional, give, someone):
     grant_id = give(fictional, max_renders=limit, max_seconds=seconds)
-    allowed = run(ask_often, store.home, fictional, 8, count=2)
+    allowed = run(ask_often, store.home, fictional, someone(1), 8, count=2)
     assert sum(allowed) == 7
     with store.read() as connection:
         assert usage(connection, grant_id).renders == 7
