@@ -29,7 +29,7 @@ from portrait_anim.training.synthetic.lip_edges import draw_lip_pictures
 from portrait_anim.training.synthetic.renderer import Renderer
 
 _OUT, _FINGER = 0.55, 0.12  # shares of the pictures
-_STRAIGHT, _HANGING = 0.4, 0.75  # shares of the tongues
+_STRAIGHT, _HANGING, _FLAT = 0.4, 0.75, 0.35  # shares of the tongues
 _COLOUR = (0.86, 0.50, 0.51)  # of a tongue in full light
 _Columns = TypeVar("_Columns", TonguePose, TongueLook)
 
@@ -70,8 +70,9 @@ def put_out_tongues(ready: Batch, draws: Draws, share: float = _OUT) -> tuple[to
     picture = ready["picture"].clone()
     count = len(picture)
     draw = uniform(draws, picture, count, 8)
+    flat = draw[:, 7] < _FLAT  # lies on the lower lip, as broad as the mouth
     pose = TonguePose(
-        out=0.12 + 0.93 * draw[:, 0] ** 0.8,
+        out=torch.where(flat, 0.1 + 0.32 * draw[:, 0], 0.12 + 0.93 * draw[:, 0] ** 0.8),
         aside=torch.where(draw[:, 1] < _STRAIGHT, 0.15, 1.0) * (2 * draw[:, 2] - 1),
         up=torch.where(draw[:, 3] < _HANGING, 0.25, 1.0) * draw[:, 4],
     )
@@ -79,7 +80,8 @@ def put_out_tongues(ready: Batch, draws: Draws, share: float = _OUT) -> tuple[to
     look = _any_look(ready, draws)
     finger = draw[:, 6] < _FINGER
     if bool(shown.any()):
-        picture[shown] = _with_tongues(_rows(ready, shown), _take(pose, shown), _take(look, shown), draws)
+        chosen = _rows(ready, shown), _take(pose, shown), _take(look, shown), flat[shown]
+        picture[shown] = _with_tongues(*chosen, draws)
     if bool(finger.any()):
         picture[finger] = _with_fingers(picture[finger], _rows(ready, finger), draws)
     values = torch.stack([pose.out, pose.aside * pose.out, pose.up * pose.out], dim=1)
@@ -98,19 +100,19 @@ def lip_geometry(ready: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     return edges, root, turn, size
 
 
-def _with_tongues(ready: Batch, pose: TonguePose, look: TongueLook, draws: Draws) -> torch.Tensor:
+def _with_tongues(ready: Batch, pose: TonguePose, look: TongueLook, flat: torch.Tensor, draws: Draws) -> torch.Tensor:
     edges, root, turn, size = lip_geometry(ready)
     draw = normal(draws, root, len(root), 2)
     corners = ready["lips"][:, 0, [0, -1]] / 10
     body = build_tongue(
         pose,
         (corners[:, 1] - corners[:, 0]).norm(dim=1),
-        width=WIDTH * torch.exp(0.15 * draw[:, 0] - 0.05),
+        width=WIDTH * torch.exp(0.15 * draw[:, 0] - 0.05) * (1 + 0.4 * flat),
         thickness=THICKNESS * torch.exp(0.2 * draw[:, 1]),
     )
     body = place_tongue(body, turn, root, size)
     image = ready["picture"] * 2 - 1
-    shown = draw_tongue(body, pose, look, edges, size, image.shape[-1])
+    shown = draw_tongue(body, pose.up, look, edges, size, image.shape[-1])
     return (shown.over(image) + 1) / 2
 
 
@@ -158,8 +160,7 @@ def _with_fingers(image: torch.Tensor, ready: Batch, draws: Draws) -> torch.Tens
     skin = image.mean((2, 3)) * (0.8 + 0.8 * draw[:, 5:])
     zero = torch.zeros_like(radius)
     look = TongueLook(colour=skin, groove=zero, wet=zero, shadow=zero + 0.3)
-    free = TonguePose(out=zero + 1, aside=zero, up=zero + 1)
-    return (draw_tongue(body, free, look, edges, size, image.shape[-1]).over(image * 2 - 1) + 1) / 2
+    return (draw_tongue(body, zero + 1, look, edges, size, image.shape[-1]).over(image * 2 - 1) + 1) / 2
 
 
 def _rows(batch: Batch, chosen: torch.Tensor) -> Batch:

@@ -136,21 +136,28 @@ def show_tongue(
     middle = edges[:, 1, edges.shape[2] // 2]
     root = torch.cat([middle, torch.zeros_like(middle[:, :1])], dim=1)
     body = place_tongue(build_tongue(does, width), turn, root, now)
-    return draw_tongue(body, does, look, edges, now, side)
+    return draw_tongue(body, does.up, look, edges, now, side, does.presence)
 
 
 def draw_tongue(
-    body: TongueBody, pose: TonguePose, look: TongueLook, edges: torch.Tensor, size: torch.Tensor, side: int
+    body: TongueBody,
+    up: torch.Tensor,
+    look: TongueLook,
+    edges: torch.Tensor,
+    size: torch.Tensor,
+    side: int,
+    presence: torch.Tensor | None = None,
 ) -> ShownTongue:
     """Draw tongues.
 
     Args:
         body: Of the frames, from `place_tongue`.
-        pose: What they do.
+        up: `(B,)` as `TonguePose.up`.
         look: How they look.
         edges: `(B, 2, P, 2)` inner edges of upper and lower lip in the frames, [-1, 1].
         size: `(B,)` head size in the frames [half crop sides per 10 cm].
         side: Side S of the frames.
+        presence: `(B,)` factor on their opacity; `None` draws them as they are.
 
     Returns:
         The tongues as pictures.
@@ -158,18 +165,17 @@ def draw_tongue(
     batch = len(edges)
     colour, (opacity, shade) = edges.new_zeros(batch, 3, side, side), edges.new_zeros(2, batch, 1, side, side)
     shown = ShownTongue(colour=colour, opacity=opacity, shade=shade)
-    if not bool((pose.presence > 0).any()):
+    presence = torch.ones_like(size) if presence is None else presence
+    if not bool((presence > 0).any()):
         return shown
     reach = body.form[..., :2, :2].diagonal(dim1=-2, dim2=-1).sqrt() + (0.1 * size)[:, None, None]
     around = torch.cat([body.centre[..., :2] - reach, body.centre[..., :2] + reach], dim=1)
     place, at = window_around(around[:, None], side)
     under, over = (below_edge(edges[:, k], place) for k in (0, 1))
-    light, cover, near = _surface(body, pose, look, place, (under, -over), size, 2 / side)
+    light, cover, near = _surface(body, up, look, place, (under, -over), size, 2 / side)
     rows = torch.arange(batch, device=edges.device)[:, None, None]
-    cover = cover * pose.presence[:, None, None]
-    fall = 1 - 0.45 * torch.exp(-under.clamp(min=0) / (0.05 * size)[:, None, None]) * (
-        1 - near
-    )  # the upper lip's shadow
+    cover = cover * presence[:, None, None]
+    fall = 1 - 0.45 * torch.exp(-under.clamp(min=0) / (0.05 * size)[:, None, None]) * (1 - near)  # under the upper lip
     colour[rows, :, at[..., 1], at[..., 0]] = ((light * fall[:, None]).clamp(0, 1) * 2 - 1).movedim(1, -1)
     opacity[rows, 0, at[..., 1], at[..., 0]] = cover
     around_it = _soft_shadow(cover, float(size.mean()) * side / 2) * (under > 0)
@@ -179,7 +185,7 @@ def draw_tongue(
 
 def _surface(
     body: TongueBody,
-    pose: TonguePose,
+    up: torch.Tensor,
     look: TongueLook,
     place: torch.Tensor,
     inside: tuple[torch.Tensor, torch.Tensor],
@@ -200,7 +206,7 @@ def _surface(
     cover = ((1 - root) * root / (pulled_x**2 + pulled_y**2).clamp(min=1e-12).sqrt() / pixel + 0.5).clamp(0, 1)
     window = [(v / pixel + 0.5).clamp(0, 1)[:, None] for v in inside]
     behind = (body.along < 0)[..., None, None]
-    free = (body.along > _FREE)[..., None, None] & (pose.up > 0.3)[:, None, None, None]
+    free = (body.along > _FREE)[..., None, None] & (up > 0.3)[:, None, None, None]
     cover = cover * torch.where(free, 1.0, window[0]) * torch.where(behind, window[1], 1.0)
     # the near side of an ellipsoid, from its centre
     z = (
