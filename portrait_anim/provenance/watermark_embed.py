@@ -15,9 +15,12 @@ import numpy as np
 from portrait_anim.types import Float32Array, UInt8Array
 
 _FLOOR: Final = 0.45  # strength where nothing hides the mark [grey levels, standard deviation]
-_GAIN: Final = 0.46  # per grey level of local contrast
+_GAIN: Final = 0.56  # per grey level of local contrast
 _CEILING: Final = 3.2
 _LOUDEST: Final = 1.88  # mean square over the picture; keeps the signal-to-noise ratio above 42 dB
+_LARGEST_LOSS: Final = 0.020  # of the structural similarity by this estimate, which is about twice the truth
+_SSIM_C2: Final = (0.03 * 255) ** 2
+_VARIANCE_OF_SPREAD: Final = 2 * 1.57  # twice the variance of a normal distribution with a mean deviation of 1
 _WINDOW_PX: Final = 9
 _DARK: Final = 24.0  # grey level below which the mark fades: steps show there, and black cuts half of them off
 _DARKEST_SHARE: Final = 0.15
@@ -43,15 +46,18 @@ def strength(luma: UInt8Array) -> Float32Array:
     window = (_WINDOW_PX // 2 + 1, _WINDOW_PX // 2 + 1)
     mean = cv2.blur(small, window)
     dark = np.minimum(mean / np.float32(_DARK) + np.float32(_DARKEST_SHARE), np.float32(1))
-    contrast = cv2.blur(cv2.absdiff(small, mean), window)
-    contrast = cv2.erode(contrast, np.ones(window, np.uint8))
-    contrast = cv2.blur(contrast, window)
+    spread = cv2.blur(cv2.absdiff(small, mean), window)
+    contrast = cv2.blur(cv2.erode(spread, np.ones(window, np.uint8)), window)
     np.multiply(contrast, _GAIN, out=contrast)
     np.add(contrast, _FLOOR, out=contrast)
     np.minimum(contrast, _CEILING, out=contrast)
     np.multiply(contrast, dark, out=contrast)
-    loudness = float(np.sqrt(cv2.mean(cv2.multiply(contrast, contrast))[0]))
-    np.multiply(contrast, min(1.0, _LOUDEST / loudness), out=contrast)
+    power = cv2.multiply(contrast, contrast)
+    loudest = min(1.0, _LOUDEST / float(np.sqrt(cv2.mean(power)[0])))
+    # What the mark takes from the structural similarity (SSIM), about: its power over that of the content.
+    cv2.multiply(spread, spread, dst=spread, scale=_VARIANCE_OF_SPREAD)
+    loss = float(cv2.mean(cv2.divide(power, cv2.add(spread, _SSIM_C2)))[0])
+    np.multiply(contrast, min(loudest, float(np.sqrt(_LARGEST_LOSS / loss))), out=contrast)
     result: Float32Array = cv2.resize(contrast, (width, height), interpolation=cv2.INTER_LINEAR)
     return result
 
