@@ -34,7 +34,8 @@ def tongue_to_show(read: Float32Array, gain: float = 1.0) -> Float32Array:
 def let_through(change: Float32Array, tongue: Float32Array) -> Float32Array:
     """Change of coefficients `(T, K)` in which the jaw opens at least as far as a tongue `(T, 3)` needs."""
     low, high = _THROUGH
-    least = _PARTED * np.clip((tongue[:, 0] - low) / (high - low), 0, 1) + _LONGER * tongue[:, 0]
+    share = np.clip((tongue[:, 0] - low) / (high - low), 0, 1)
+    missing = np.maximum(_PARTED + _LONGER * tongue[:, 0] - change[:, _JAW_OPEN], 0)
     out = change.copy()
-    out[:, _JAW_OPEN] = np.maximum(change[:, _JAW_OPEN], least)
+    out[:, _JAW_OPEN] += share * missing
     return out

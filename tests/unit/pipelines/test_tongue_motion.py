@@ -13,7 +13,7 @@ from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads
 from portrait_anim.pipelines.motion import MotionSequence, StillMotion, smooth_sequence
 from portrait_anim.pipelines.motion_file import load_motion, save_motion
 from portrait_anim.pipelines.options import AnimationOptions
-from portrait_anim.pipelines.tongue import tongue_to_show
+from portrait_anim.pipelines.tongue import let_through, tongue_to_show
 from portrait_anim.pipelines.transfer import HeadCoefficients, transfer
 
 COUNT, JAW = 20, EXPRESSIONS.index("jawOpen")
@@ -57,6 +57,15 @@ def test_without_a_tongue_nothing_else_changes():
     with_none = shown(replace(clip(0.0), tongue=None))
     assert with_none.tongue is None
     assert np.array_equal(shown(clip(0.0)).latent, with_none.latent)
+
+
+def test_the_jaw_of_a_tongue_inside_stays_where_it_is():
+    change = np.random.default_rng(0).normal(size=(2, 55)).astype(np.float32)
+    change[:, JAW] = (-0.3, -0.3)
+    moved = let_through(change, np.array([[0.09, 0.0, 0.0], [0.9, 0.0, 0.0]], np.float32))
+    assert np.array_equal(moved[0], change[0])
+    assert moved[1, JAW] > 0.2
+    assert np.array_equal(np.delete(moved, JAW, axis=1), np.delete(change, JAW, axis=1))
 
 
 def test_regions_without_the_mouth_leave_the_tongue_inside():
