@@ -17,7 +17,7 @@ threshold  false accepts, adult pairs  false accepts, portrait and clip   false 
 So compare the mean of five or more frames (`mean_embedding`), not one frame. Known weaknesses: with children included
 false accepts triple (0.33 % at 0.45), the closest pairs are East Asian women, and how far one person drifts between
 recordings years apart could not be measured here. Aligning with dlib's own 5- or 68-point predictors rejected more
-(10.5 % at 0.45). arcface, 0.60: taken from its authors' practice (cosine 0.4), not measured here.
+(10.5 % at 0.45). arcface: 0.53, measured with a MobileFaceNet trained with ArcFace; docs/CONSENT.md has the table.
 """
 
 from __future__ import annotations
