@@ -31,7 +31,20 @@ from portrait_anim.types import Float32Array
 OWN_EXPRESSION = 0.25  # of a coefficient, at most so much is how somebody looks at rest
 OWN_GAZE = 0.15  # the same of gaze [20 degrees]; eyes that look into the camera look into it in everybody
 CALM = 0.05  # quantile of a coefficient over a clip that is its least
+# What an encoder that learnt from renders sees of a living face is too small; how much differs (development clips).
+LIVING_GAIN = {
+    "browDown": 1.7, "browInnerUp": 1.7, "browOuterUp": 1.7, "eyeBlink": 1.25, "eyeWide": 1.25, "eyeSquint": 1.25,
+    "jawLeft": 1.3, "jawRight": 1.3, "mouthLeft": 1.3, "mouthRight": 1.3, "mouthPucker": 1.3, "mouthSmile": 1.2,
+}  # fmt: skip
 LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
+
+
+def living_gain() -> Float32Array:
+    """`LIVING_GAIN` of every coefficient `(K,)`, 1 where it says nothing."""
+    out = np.ones(NUM_COEFFICIENTS, np.float32)
+    for index, name in enumerate(EXPRESSIONS):
+        out[index] = LIVING_GAIN.get(name.removesuffix("_L").removesuffix("_R"), 1.0)
+    return out
 
 
 class Coefficients(Protocol):
@@ -133,7 +146,7 @@ def transfer(
     reference = best_matching_frame(motion, driver, still, own)
     relative = options.motion == "relative"
     change = expression_change(driver, driver[reference], own) if relative else driver - own
-    change, tongue = options.expression_gain * change, None
+    change, tongue = options.expression_gain * living_gain() * change, None
     if motion.tongue is not None and "mouth" in options.regions:
         tongue = tongue_to_show(motion.tongue, options.expression_gain)
         change = let_through(change, tongue)

@@ -20,10 +20,12 @@ from portrait_anim.pipelines.motion import (
 from portrait_anim.pipelines.motion_file import load_motion, save_motion
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.transfer import (
+    LIVING_GAIN,
     OWN_EXPRESSION,
     HeadCoefficients,
     best_matching_frame,
     expression_change,
+    living_gain,
     transfer,
 )
 
@@ -81,6 +83,13 @@ def test_a_frown_that_never_ends_is_not_taken_for_rest():
     assert change[0, FROWN] == pytest.approx(0.9 - OWN_EXPRESSION)
 
 
+def test_what_living_faces_do_more_of_is_known_by_its_name():
+    gain = living_gain()
+    assert gain[JAW] == 1
+    assert gain[FROWN] == LIVING_GAIN["browDown"] > 1
+    assert {n.removesuffix("_L") for n in EXPRESSIONS} >= set(LIVING_GAIN)  # no name that nothing has
+
+
 def test_a_mouth_that_is_open_in_the_reference_frame_is_not_closed_beyond_rest():
     driver = np.stack([coefficients(jawOpen=v) for v in (0.0, 0.2, 0.1)])
     change = expression_change(driver, driver[1], coefficients())
@@ -106,7 +115,10 @@ def test_eyes_that_look_aside_from_the_start_do_so_in_the_portrait():
 def test_absolute_motion_copies_what_the_driver_shows():
     motion = sequence()
     target = transfer(motion, still(), AnimationOptions(motion="absolute", **PLAIN), MEANING)
-    np.testing.assert_allclose(MEANING.read(target.latent), MEANING.read(motion.latent), atol=1e-3)
+    driver, own = MEANING.read(motion.latent), MEANING.read(still().latent[None])
+    shown = MEANING.read(target.latent)
+    np.testing.assert_allclose(shown, own + living_gain() * (driver - own), atol=1e-3)
+    np.testing.assert_allclose(shown[:, JAW], driver[:, JAW], atol=1e-3)
     expected = rotation_matrix(motion.rotation) @ rotation_matrix(still().rotation).T
     np.testing.assert_allclose(target.rotation, expected, atol=1e-5)
 
