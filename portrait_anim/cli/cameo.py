@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +79,7 @@ def challenge(
     say(f"This page leads you through it{', shows the dot' if dot else ''} and records: {written}", style="bold")
     say(f"Then: {answer} --video VIDEO")
     if open_page and not as_json:
-        webbrowser.open(written.resolve().as_uri())
+        _open_page(written)
 
 
 @app.command("enroll")
@@ -223,6 +224,14 @@ def delete(
         erased, _ = erase_cameo(store, cameo_id, now=now_utc(), withdraw_renders=withdraw_renders)
     emit(shown(erased), as_json=as_json)
     say(f"Deleted {erased.id}; its grants have ended.", style="bold")
+
+
+def _open_page(page: Path) -> None:
+    """Open a page in a browser of the desktop; one of the terminal shows no dot and would keep the terminal."""
+    with suppress(webbrowser.Error):
+        browser = webbrowser.get()
+        if type(browser) is not webbrowser.GenericBrowser:
+            browser.open(page.resolve().as_uri())
 
 
 def shown(cameo: Cameo) -> dict[str, object]:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sqlite3
+import webbrowser
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,28 @@ def test_the_page_of_a_challenge_shows_all_that_is_asked(
     shown = page.read_text(encoding="utf-8")
     assert re.findall(r'<li data-action="(\w+)">', shown) == issued["actions"]
     corners = json.loads(html.unescape(re.search(r'data-dot="([^"]*)"', shown)[1]))
-    assert [tuple(corner) for corner in corners] == (
-        list(DotPath.from_json(issued["dot_path"]).keys()) if dot else []
-    )
+    assert [tuple(corner) for corner in corners] == (list(DotPath.from_json(issued["dot_path"]).keys()) if dot else [])
     assert re.search(r'data-code="(\d*)"', shown)[1] == issued["code"]
     assert "Eve" not in shown
     assert issued["id"] in shown
+
+
+@pytest.mark.parametrize(("words", "kind", "opened"), [
+    ((), webbrowser.BackgroundBrowser, 1), (("--no-open",), webbrowser.BackgroundBrowser, 0),
+    ((), webbrowser.GenericBrowser, 0),
+])  # fmt: skip
+def test_the_page_is_opened_on_a_desktop_only(
+    home: Path, words: tuple[str, ...], kind: type, opened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses: list[str] = []
+    browser = kind("browser")
+    monkeypatch.setattr(browser, "open", addresses.append)
+    monkeypatch.setattr(webbrowser, "get", lambda: browser)
+    asked = ["cameo", "challenge", "--name", "Eve", "--portrait", PORTRAIT, "--adult", "--home", home, *words]
+    result = CliRunner().invoke(app, [*map(str, asked)])
+    assert result.exit_code == 0
+    assert len(addresses) == opened
+    assert all(address.startswith("file:") and address.endswith(".html") for address in addresses)
 
 
 def test_pages_of_former_challenges_are_removed(home: Path) -> None:

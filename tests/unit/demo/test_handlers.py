@@ -111,8 +111,7 @@ def test_every_challenge_is_another(handlers, portrait: str) -> None:
     assert (first.id, first.actions) != (second.id, second.actions)
 
 
-@pytest.mark.parametrize("dot", [True, False])
-@pytest.mark.parametrize("code_policy", ["off", "optional", "required"])
+@pytest.mark.parametrize(("dot", "code_policy"), [(True, "off"), (False, "optional"), (True, "required")])
 def test_dot_and_digits_are_asked_for_by_policy(tmp_path: Path, dot: bool, code_policy: str, portrait: str) -> None:
     handlers = handlers_module.Handlers(tmp_path / "home", code_policy=code_policy, dot=dot)
     asked = handlers.challenge("Ada", portrait, adult=True)
