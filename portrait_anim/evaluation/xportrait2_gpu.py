@@ -222,7 +222,7 @@ def measure_renders(bench: RenderBench, rate: float, budget: Budget) -> Iterator
         if not budget.allows(name, 2 * (one_s + max(two_s - one_s, 0) * (options.num_steps - 1))):
             continue
         with FlopCounterMode(display=False) as counter:
-            list(render(options))
+            list(render(replace(options, overlap=False)))  # it counts this thread only; the work is the same
         yield _time(name, render, options, bench.setting, rate, counter.get_total_flops() / 1e12)
 
 

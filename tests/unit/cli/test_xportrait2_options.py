@@ -30,6 +30,7 @@ def test_a_preset_brings_its_steps_and_single_parts_change_it():
         ({"profile": "xportrait2", "preset": "faster"}, "exact, fast, stream"),
         ({"profile": "xportrait2", "solver": "euler"}, "expected a solver"),
         ({"profile": "xportrait2", "cache_every": 0}, "1 or more"),
+        ({"profile": "xportrait2", "overlap": True}, "stream=True"),
     ],
 )
 def test_what_does_not_apply_is_a_usage_error(choices, message):

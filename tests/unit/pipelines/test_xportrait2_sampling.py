@@ -158,7 +158,7 @@ def test_every_input_reaches_the_result(run):
 def test_progress_counts_windows_and_can_stop(run):
     seen = []
     run(on_window=lambda done, total: seen.append((done, total)))
-    assert seen == [(k, 6) for k in range(6)]
+    assert seen == [(k, 6) for k in range(7)]
 
     def stop(done, total):
         if done == 2:
