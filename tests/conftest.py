@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 from pathlib import Path
@@ -56,13 +55,6 @@ class Parity:
             elif entry["dtype"] == "int64":
                 state[key] = torch.zeros(entry["shape"], dtype=torch.int64)
         return state
-
-    def network(self, name: str) -> Any:
-        """A full-size network; hold only one at a time."""
-        from portrait_anim.models.xportrait2.adapter import PUBLISHED, load_published
-
-        gc.collect()
-        return load_published(PUBLISHED[name], self.published(name))
 
     @staticmethod
     def error(got: Any, want: Any) -> float:

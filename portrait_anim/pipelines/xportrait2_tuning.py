@@ -6,7 +6,6 @@ import importlib.util
 import shutil
 
 import torch
-import torch._dynamo
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
@@ -75,6 +74,8 @@ def compile_blocks(unet: nn.Module, *, cuda_graphs: bool = False) -> None:
 
     Blocks of one class share their compiled forms, one per shape; torch is allowed to keep them all.
     """
+    import torch._dynamo  # takes a second, and few compile
+
     limits = torch._dynamo.config
     for name in ("recompile_limit", "cache_size_limit"):  # the second before PyTorch 2.7
         if hasattr(limits, name):
