@@ -18,6 +18,7 @@ FIGURES: Final = {
     "arcface_mean": "identity distance (ArcFace), mean",
     "arcface_worst": "identity distance (ArcFace), worst",
     "beyond_gate": "frames beyond the gate's identity threshold (0.44)",
+    "driver_beyond_gate": "the same of drivers: their frames beyond it from their own first frame",
     "other_person": "frames that look like another person (0.60)",
     "no_face": "frames without a detectable face",
     "failures": "failed frames: no face, or beyond the gate's threshold",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import numpy as np
 from portrait_anim.errors import NoFaceFound
 from portrait_anim.evaluation.folders import NamedFile
 from portrait_anim.evaluation.records import SCHEMA, digest_of
+from portrait_anim.face.identity import IdentityEncoder, distance
 from portrait_anim.face.landmarks import MeasuredFace, landmark_box
 from portrait_anim.face.track import track
 from portrait_anim.inputs import DrivingSource
@@ -27,6 +28,8 @@ from portrait_anim.weights import file_sha256
 
 if TYPE_CHECKING:
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
+
+IDENTITY_FRAMES = 24  # in which identity and sharpness are measured: dlib takes 0.05 s for each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +104,7 @@ class PreparedClip:
         motion: Its motion file.
         curves: The driver's landmarks.
         motion_s: What extracting the motion took [s per frame].
+        own_distances: `(N,)` identity distance (dlib) of frames of the driver to his first one.
         digest: Of the clip and the part of it that is used.
         seconds: Part that is used [s]; `None` is all of it.
     """
@@ -110,6 +114,7 @@ class PreparedClip:
     motion: Path
     curves: FaceCurves
     motion_s: float
+    own_distances: Float64Array
     digest: str
     seconds: float | None
 
@@ -127,6 +132,7 @@ def prepare_clip(
     weights_digest: str,
     pipeline: Callable[[], PortraitAnimationPipeline],
     profile: str,
+    identity: IdentityEncoder,
 ) -> PreparedClip:
     """Extract motion and landmarks of a clip, or take those that an earlier run left.
 
@@ -138,6 +144,7 @@ def prepare_clip(
         weights_digest: Of the weights that read the motion.
         pipeline: Gives the pipeline when it is needed.
         profile: Its profile.
+        identity: Measure of identity.
 
     Returns:
         The prepared clip.
@@ -158,27 +165,53 @@ def prepare_clip(
         motion_s = (time.perf_counter() - start) / len(motion)
         with source.frames() as frames:
             curves = follow_face(frames, float(source.fps), choice=face)
+        own = distances_to_first(source, curves, identity)
         save_motion(motion_path, motion, profile=profile)
         with atomic_path(kept) as temporary:
             np.savez(
                 temporary, points=curves.points, size=np.array(curves.size), fps=curves.fps, motion_s=motion_s,
-                stamp=stamp,
+                own_distances=own, stamp=stamp,
             )  # fmt: skip
-        known = curves, motion_s
-    curves, motion_s = known
+        known = curves, motion_s, own
+    curves, motion_s, own = known
     return PreparedClip(
-        name=clip.name, path=clip.path, motion=motion_path, curves=curves, motion_s=motion_s, digest=digest,
-        seconds=seconds,
+        name=clip.name, path=clip.path, motion=motion_path, curves=curves, motion_s=motion_s, own_distances=own,
+        digest=digest, seconds=seconds,
     )  # fmt: skip
 
 
-def _read_kept(path: Path, stamp: str) -> tuple[FaceCurves, float] | None:
+def distances_to_first(source: DrivingSource, curves: FaceCurves, identity: IdentityEncoder) -> Float64Array:
+    """How far a living face is from itself: what a measure of identity says of one person over a clip.
+
+    Args:
+        source: The clip.
+        curves: Landmarks of the face.
+        identity: Measure of identity.
+
+    Returns:
+        Distances `(N,)` of at most `IDENTITY_FRAMES` frames, evenly spread, to the first that shows the face.
+    """
+    chosen = set(spread(np.flatnonzero(curves.seen), IDENTITY_FRAMES))
+    with source.frames() as frames:
+        faces = [identity.embed(f.image, curves.face(k)) for k, f in enumerate(frames) if k in chosen]
+    return np.array([distance(faces[0], other) for other in faces[1:]], dtype=np.float64)
+
+
+def spread(indices: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.intp]], count: int) -> list[int]:
+    """At most `count` of the indices, evenly spread, in order."""
+    if not len(indices):
+        return []
+    chosen = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
+    return [int(indices[k]) for k in chosen]
+
+
+def _read_kept(path: Path, stamp: str) -> tuple[FaceCurves, float, Float64Array] | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             if str(kept["stamp"]) != stamp:
                 return None
             size = (int(kept["size"][0]), int(kept["size"][1]))
             curves = FaceCurves(points=kept["points"], size=size, fps=float(kept["fps"]))
-            return curves, float(kept["motion_s"])
+            return curves, float(kept["motion_s"]), kept["own_distances"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

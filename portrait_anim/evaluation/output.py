@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from portrait_anim.evaluation.curves import FaceCurves, follow_face
+from portrait_anim.evaluation.curves import IDENTITY_FRAMES, FaceCurves, follow_face, spread
 from portrait_anim.evaluation.picture_metrics import BoolArray, flicker, seam_ratio, sharpness
 from portrait_anim.face.crop import at_pixel_indices, covered_region, crop
 from portrait_anim.face.detect import FaceDetector, find_face
@@ -25,8 +25,6 @@ from portrait_anim.pipelines.framing import frame_face
 from portrait_anim.provenance.label import Labeller, face_zones
 from portrait_anim.types import CropTransform, Float32Array, Float64Array, Frame, IdentityEmbedding, UInt8Array
 
-IDENTITY_FRAMES: Final = 24
-"""Frames in which identity and sharpness are measured: dlib takes 0.05 s for each."""
 SEAM_FRAMES: Final = 4
 INNER_FACE: Final = (33, 133, 263, 362, 70, 300, 105, 334, 61, 291, 0, 17)
 """Outermost landmarks of brows, eyes and lips. A label drawn over them on real clips made the trembling of all
@@ -177,14 +175,6 @@ def label_hides(points: Float32Array, labeller: Labeller, fps: float, landmarks:
             left, top, right, bottom = labeller.box(index / fps)
             out[index] = left < box[2] and right > box[0] and top < box[3] and bottom > box[1]
     return out
-
-
-def spread(indices: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.intp]], count: int) -> list[int]:
-    """At most `count` of the indices, evenly spread, in order."""
-    if not len(indices):
-        return []
-    chosen = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
-    return [int(indices[k]) for k in chosen]
 
 
 def pictures(video: Path, indices: Iterable[int]) -> Iterator[tuple[int, UInt8Array]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portrait_anim import studio
+from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.errors import Cancelled, LedgerTampered, ModelError, PortraitAnimError
 from portrait_anim.evaluation.compare import figures_of, score_signals, visible_signals, worst_frames
 from portrait_anim.evaluation.curves import PreparedClip
@@ -157,6 +158,8 @@ class PairWorker:
         plot_signals(task.path(".signals.png"), driver, output, scores, fps)
         evaluation_s = time.perf_counter() - start
         figures = figures_of(clip.curves, measured, scores)
+        own = clip.own_distances
+        figures["driver_beyond_gate"] = float((own > MatchPolicy().limit("dlib")).mean()) if len(own) else None
         figures["seconds_per_frame"] = rendered.render_s + clip.motion_s
         figures["evaluation_s"] = evaluation_s / rendered.num_frames
         return PairResult(

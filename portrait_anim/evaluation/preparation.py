@@ -46,6 +46,7 @@ def prepare_clips(
             ready = prepare_clip(
                 clip, request.out / "clips", seconds=request.seconds, face=request.options.driving_face,
                 weights_digest=digest, pipeline=worker.pipeline, profile=request.profile,
+                identity=worker.encoders[0],
             )  # fmt: skip
             prepared.append(ready)
         except InputError as error:

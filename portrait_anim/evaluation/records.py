@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from portrait_anim.errors import InputError
 from portrait_anim.media.writer import atomic_path
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Changes when figures are computed differently, so that older pairs are measured anew."""
 
 

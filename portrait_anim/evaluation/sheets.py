@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from portrait_anim.evaluation.curves import FaceCurves, PreparedClip
-from portrait_anim.evaluation.output import pictures, spread
+from portrait_anim.evaluation.curves import FaceCurves, PreparedClip, spread
+from portrait_anim.evaluation.output import pictures
 from portrait_anim.face.crop import crop, eye_distance, eye_midpoint, portrait_transform_from
 from portrait_anim.sheet import fit
 from portrait_anim.types import CropTransform, UInt8Array

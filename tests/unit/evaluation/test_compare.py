@@ -9,9 +9,9 @@ import pytest
 from portrait_anim.errors import InputError
 from portrait_anim.evaluation.bars import judge, summarise, summarise_by
 from portrait_anim.evaluation.compare import figures_of, score_signals, worst_frames
-from portrait_anim.evaluation.curves import FaceCurves
+from portrait_anim.evaluation.curves import FaceCurves, spread
 from portrait_anim.evaluation.folders import PICTURE_SUFFIXES, list_files, read_groups
-from portrait_anim.evaluation.output import OutputMeasurement, label_hides, spread
+from portrait_anim.evaluation.output import OutputMeasurement, label_hides
 from portrait_anim.evaluation.records import PairResult, SignalScore, to_plain
 from portrait_anim.evaluation.request import EvaluationRequest
 from portrait_anim.evaluation.signals import SIGNAL_NAMES
