@@ -116,4 +116,5 @@ def test_requests_of_any_form_are_answered(world):
 @pytest.mark.slow
 def test_many_requests_of_any_form_are_answered(world):
     seen = fuzz(world, 3000)
-    assert {status for _, status in seen} >= {200, 201, 401, 403, 404, 422}
+    # Whether something is made (201) is luck: it takes an operator, a well-formed body and its content type at once.
+    assert {status for _, status in seen} >= {200, 401, 403, 404, 422}
