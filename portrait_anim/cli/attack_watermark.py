@@ -31,7 +31,7 @@ def attack_watermark(
     single_frame: Annotated[
         bool, typer.Option("--single-frame", help="Read one frame; only attacks that one frame must survive.")
     ] = False,
-    pairs: Annotated[bool, typer.Option("--pairs", help="All pairs of attacks; takes an hour or two.")] = False,
+    pairs: Annotated[bool, typer.Option("--pairs", help="All pairs of attacks; takes ten minutes and more.")] = False,
     resume: Annotated[
         Path | None, typer.Option(help="File that keeps the results; what it holds is not run again.")
     ] = None,
@@ -52,6 +52,8 @@ def attack_watermark(
     from portrait_anim.evaluation import attacks as table
     from portrait_anim.evaluation.watermark_report import write_report
 
+    if pairs and (single_frame or compare or report is not None):
+        raise typer.BadParameter("expected it without --single-frame, --compare and --report", param_hint="--pairs")
     frames, fps = _frames(file, seconds)
     if pairs:
         joined = [pair for pair in table.pairs(table.table()) if _wanted(f"{pair[0].name} + {pair[1].name}", only)]

@@ -61,15 +61,16 @@ def measure_pairs(
         pairs: See `attacks.pairs`.
         fps: Frame rate of the clip [1/s].
         seed: Draws places and noise.
-        done: Results of an earlier run, which are taken over.
+        done: Results of an earlier run; those of these pairs are taken over.
         on_result: Told every new result.
         on_progress: Told after every pair.
 
     Returns:
         One result per pair, the earlier ones first.
     """
-    known = {(result.first, result.second) for result in done}
-    results = list(done)
+    wanted = {(first.name, second.name) for first, second in pairs}
+    results = [result for result in done if (result.first, result.second) in wanted]
+    known = {(result.first, result.second) for result in results}
     for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].name):
         pieces = _Pieces(marked, fps, seed)
         for first, second in group:

@@ -56,7 +56,8 @@ def strength(luma: UInt8Array) -> Float32Array:
     loudest = min(1.0, _LOUDEST / float(np.sqrt(cv2.mean(power)[0])))
     # What the mark takes from the structural similarity (SSIM), about: its power over that of the content.
     cv2.multiply(spread, spread, dst=spread, scale=_VARIANCE_OF_SPREAD)
-    loss = float(cv2.mean(cv2.divide(power, cv2.add(spread, _SSIM_C2)))[0])
+    np.add(spread, _SSIM_C2, out=spread)
+    loss = float(cv2.mean(cv2.divide(power, spread))[0])
     np.multiply(contrast, min(loudest, float(np.sqrt(_LARGEST_LOSS / loss))), out=contrast)
     result: Float32Array = cv2.resize(contrast, (width, height), interpolation=cv2.INTER_LINEAR)
     return result
