@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+from portrait_anim.models.lite.edges import below_edge, window_around
 from portrait_anim.models.lite.tongue import TongueLook, draw_tongue
 from portrait_anim.models.lite.tongue_shape import (
     THICKNESS,
@@ -28,7 +29,7 @@ from portrait_anim.training.synthetic.crops import WINDOW, crop_renderer
 from portrait_anim.training.synthetic.lip_edges import draw_lip_pictures
 from portrait_anim.training.synthetic.renderer import Renderer
 
-_OUT, _FINGER = 0.55, 0.12  # shares of the pictures
+_OUT, _FINGER, _PAINTED = 0.5, 0.12, 0.5  # shares of the pictures
 _STRAIGHT, _HANGING, _FLAT = 0.4, 0.75, 0.35  # shares of the tongues
 _COLOUR = (0.86, 0.50, 0.51)  # of a tongue in full light
 _Columns = TypeVar("_Columns", TonguePose, TongueLook)
@@ -77,6 +78,10 @@ def put_out_tongues(ready: Batch, draws: Draws, share: float = _OUT) -> tuple[to
         up=torch.where(draw[:, 3] < _HANGING, 0.25, 1.0) * draw[:, 4],
     )
     shown = draw[:, 5] < share
+    painted = uniform(draws, picture, count) < _PAINTED
+    if bool(painted.any()):
+        picture[painted] = _with_painted_lips(_rows(ready, painted), draws)
+        ready = {**ready, "picture": picture.clone()}
     look = _any_look(ready, draws)
     finger = draw[:, 6] < _FINGER
     if bool(shown.any()):
@@ -132,6 +137,36 @@ def _any_look(ready: Batch, draws: Draws) -> TongueLook:
     return TongueLook(
         colour=colour, groove=0.35 * rand[:, 1], wet=0.9 * rand[:, 2] ** 2, shadow=0.15 + 0.5 * rand[:, 0]
     )
+
+
+def _with_painted_lips(ready: Batch, draws: Draws) -> torch.Tensor:
+    """Lips of another colour, thickness and gloss: a red, thick lower lip is no tongue."""
+    edges, _, _, size = lip_geometry(ready)
+    image = ready["picture"]
+    count, side = len(image), image.shape[-1]
+    draw, hue = uniform(draws, image, count, 5, 1, 1), uniform(draws, image, count, 3)
+    place, at = window_around(
+        torch.cat([edges - 0.14 * size[:, None, None, None], edges + 0.14 * size[:, None, None, None]], 2), side
+    )
+    middle, reach = edges.mean((1, 2)), (edges[:, 0, -1] - edges[:, 0, 0]).norm(dim=1) / 2
+    across = ((place - middle[:, None, None]).norm(dim=-1) / (1.15 * reach)[:, None, None]).clamp(0, 1)
+    thick = (0.05 + 0.08 * draw[:, 0]) * size[:, None, None] * (1 - across**2).clamp(min=0).sqrt()
+    pixel = 2 / side
+    band = torch.zeros_like(across)
+    for edge, sign in ((0, -1.0), (1, 1.0)):
+        away = sign * below_edge(edges[:, edge], place)
+        inside = (away / pixel + 0.5).clamp(0, 1) * ((thick * (1.0 if edge else 0.7) - away) / (2 * pixel) + 0.5).clamp(
+            0, 1
+        )
+        band = torch.maximum(band, inside)
+    rows = torch.arange(count, device=image.device)[:, None, None]
+    seen = image[rows, :, at[..., 1], at[..., 0]]  # (B, h, w, 3)
+    tint = image.new_tensor([1.0, 0.45, 0.45]) + image.new_tensor([0.15, 0.35, 0.35]) * (hue - 0.3)
+    bright = seen.mean((1, 2, 3))[:, None, None] * (0.9 + 0.7 * draw[:, 1])
+    colour = bright[..., None] * tint[:, None, None]
+    out = image.clone()
+    out[rows, :, at[..., 1], at[..., 0]] = torch.lerp(seen, colour, (band * (0.25 + 0.6 * draw[:, 2]))[..., None])
+    return out.clamp(0, 1)
 
 
 def _with_fingers(image: torch.Tensor, ready: Batch, draws: Draws) -> torch.Tensor:

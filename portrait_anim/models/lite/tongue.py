@@ -29,7 +29,7 @@ _LOWER_LIP = (84, 17, 314, 85, 16, 315)
 _COLOUR = (1.10, 0.66, 0.68)  # of a tongue over its brightness
 _BRIGHTNESS = (0.34, 0.52)  # of a tongue on black skin, and what white skin adds
 _LIKE_LIPS = 0.25  # share of the lips' own tint
-_SKIN, _CAST = (1.24, 0.94, 0.82), 0.4  # skin in white light over its brightness, and how far a tongue shares its cast
+_SKIN, _CAST = (1.24, 0.94, 0.82), 0.25  # skin in white light over its brightness, and how far a tongue shares its cast
 _GROOVE, _WET, _SHADOW = 0.11, 0.55, 0.45
 
 

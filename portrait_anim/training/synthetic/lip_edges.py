@@ -35,6 +35,7 @@ _JAW_SHARE: Final = (
     0.45,
 )  # of the chin's way: an upper lip moves less than the first, a lower more than the second
 _OPENED_SHARE: Final = 0.6  # of the pictures, whose jaw is opened on purpose
+_ROUND_SHARE: Final = 0.2  # of the pictures, whose mouth is wide open, mostly as an O
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,9 +100,13 @@ def draw_lip_pictures(renderer: Renderer, count: int, generator: torch.Generator
     people, who = varied.cast.people, torch.arange(count, device=renderer.device)
     expr = statistics.expression(count, generator)
     jaw = mesh.expression_index("jawOpen")
-    draw = statistics.rand(generator, count, 2)
+    draw = statistics.rand(generator, count, 4)
     opened = 0.05 + 0.9 * draw[:, 0] ** 1.5
     expr[:, jaw] = torch.where(draw[:, 1] < _OPENED_SHARE, torch.maximum(expr[:, jaw], opened), expr[:, jaw])
+    round_mouth = draw[:, 2] < _ROUND_SHARE
+    funnel = mesh.expression_index("mouthFunnel")
+    expr[:, jaw] = torch.where(round_mouth, 0.4 + 0.6 * draw[:, 0], expr[:, jaw])
+    expr[:, funnel] = torch.where(round_mouth, torch.maximum(expr[:, funnel], draw[:, 3]), expr[:, funnel])
     head = limit_turn(people.yaw, statistics.head(count, generator))
     gesture = Gesture(
         expr=expr, head=head, shift=statistics.shift(count, generator), gaze=statistics.gaze(count, generator)
