@@ -36,6 +36,7 @@ LIVING_GAIN = {
     "browDown": 1.7, "browInnerUp": 1.7, "browOuterUp": 1.7, "eyeBlink": 1.25, "eyeWide": 1.25, "eyeSquint": 1.25,
     "jawLeft": 1.3, "jawRight": 1.3, "mouthLeft": 1.3, "mouthRight": 1.3, "mouthPucker": 1.3, "mouthSmile": 1.2,
 }  # fmt: skip
+MOST = 1.4  # of a coefficient; what would be more is bent towards it
 LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
 
 
@@ -45,6 +46,16 @@ def living_gain() -> Float32Array:
     for index, name in enumerate(EXPRESSIONS):
         out[index] = LIVING_GAIN.get(name.removesuffix("_L").removesuffix("_R"), 1.0)
     return out
+
+
+def enlarge_change(change: Float32Array, gain: float) -> Float32Array:
+    """Change of coefficients `(T, K)` by the gain that a user asked for and that of living faces, kept believable.
+
+    What living faces do more of ends softly at `MOST`, where a large reading is large enough.
+    """
+    factor = living_gain()
+    soft = np.where(factor > 1, MOST * np.tanh(change * factor / MOST), change)
+    return np.asarray(gain * np.where(np.abs(soft) > np.abs(change), soft, change), dtype=np.float32)
 
 
 class Coefficients(Protocol):
@@ -146,7 +157,7 @@ def transfer(
     reference = best_matching_frame(motion, driver, still, own)
     relative = options.motion == "relative"
     change = expression_change(driver, driver[reference], own) if relative else driver - own
-    change, tongue = options.expression_gain * living_gain() * change, None
+    change, tongue = enlarge_change(change, options.expression_gain), None
     if motion.tongue is not None and "mouth" in options.regions:
         tongue = tongue_to_show(motion.tongue, options.expression_gain)
         change = let_through(change, tongue)

@@ -22,11 +22,13 @@ UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 _ASIDE = 0.03  # where a lip's skin is, beside the line across which displacement jumps [10 cm]
 _SOFT_EDGE = 1.2 / 128  # of the lips [half crop sides]
-_CHEEKS = (50, 205, 187, 280, 425, 411)
-_TEETH_OVER_SKIN = 1.3  # brightness of teeth over that of light skin
-_LIGHT = (0.58, 0.95)
-_CORNERS = 0.45  # share of the light that is lost at the corners of the mouth
-_SHADE = (0.035, 0.55)  # how far an upper lip's shadow reaches down [10 cm], and how much light it takes
+_LIT = (9, 151, 6, 195, 50, 205, 280, 425)  # forehead, nose, cheeks
+_TEETH_OVER_SKIN = 1.5  # brightness of teeth over that of light skin
+_LIGHT = (0.75, 1.0)
+_TINT = 0.3  # how far the colour of skin is believed to be that of the light
+_SKIN = (1.24, 0.96, 0.84)  # usual colour of skin over its brightness, in white light
+_CORNERS = 0.35  # share of the light that is lost at the corners of the mouth
+_SHADE = (0.025, 0.45)  # how far an upper lip's shadow reaches down [10 cm], and how much light it takes
 
 
 @dataclass
@@ -36,7 +38,7 @@ class LiteLips:
     Attributes:
         edge: `(B, 3, 2 * P)` position and depth: the upper edge, then the lower [half crop sides].
         place: `(B, 3, 2 * P)` their places on the canonical face, on their own lip [10 cm].
-        light: `(B,)` in [0, 1], light on this face: teeth of a dim face are dim.
+        light: `(B, 3)` in [0, 1], light on this face by colour: teeth of a dim face are dim, in warm light warm.
     """
 
     edge: torch.Tensor
@@ -56,7 +58,7 @@ class PartedLips:
         place: `(B, h, w, 2)` positions of its pixels in [-1, 1].
         at: `(B, h, w, 2)` column and row of its pixels.
         opening: `(B, h, w)` in [0, 1], 1 between the lips.
-        light: `(B, h, w)` in [0, 1], what falls into the mouth.
+        light: `(B, 3, h, w)` in [0, 1], what falls into the mouth.
     """
 
     place: torch.Tensor
@@ -101,16 +103,18 @@ def find_lips(
     return LiteLips(
         edge=torch.cat([edges, deep[:, None]], dim=1).T[None],
         place=place.T[None],
-        light=_light_on(image, landmarks[list(_CHEEKS)]),
+        light=_light_on(image, landmarks[list(_LIT)]),
     )
 
 
-def _light_on(image: torch.Tensor, cheeks: torch.Tensor) -> torch.Tensor:
-    """Light on a face `(1,)` in [0, 1], judged by its cheeks at `(N, 2)`; dark skin may be brightly lit."""
+def _light_on(image: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Light on a face `(1, 3)` in [0, 1], judged by its lighter places of `(N, 2)`; dark skin may be brightly lit."""
     side = max(1, image.shape[-1] // 32)
-    seen = F.grid_sample(F.avg_pool2d(image, side), cheeks[None, None], padding_mode="border", align_corners=False)
-    brightness = (seen.mean(1) / 2 + 0.5).median()
-    return (_TEETH_OVER_SKIN * brightness).clamp(*_LIGHT)[None]
+    seen = F.grid_sample(F.avg_pool2d(image, side), places[None, None], padding_mode="border", align_corners=False)
+    skin = (seen[0, :, 0] / 2 + 0.5).quantile(0.75, dim=1).clamp(min=0.02)  # (3,)
+    brightness = (_TEETH_OVER_SKIN * skin.mean()).clamp(*_LIGHT)
+    tint = (skin / skin.mean() / skin.new_tensor(_SKIN)) ** _TINT
+    return (brightness * tint / tint.amax())[None]
 
 
 def part_lips(
@@ -146,5 +150,6 @@ def part_lips(
     first, last = edges[:, 0, 0], edges[:, 0, -1]
     along = ((place - ((first + last) / 2)[:, None, None]) * (last - first)[:, None, None]).sum(-1)
     along = 2 * along / (last - first).square().sum(-1).clamp(min=1e-8)[:, None, None]  # -1 and 1 at the corners
-    light = (1 - shade) * (1 - _CORNERS * along.square().clamp(max=1)) * lips.light[:, None, None]
+    falls = (1 - shade) * (1 - _CORNERS * along.square().clamp(max=1))
+    light = lips.light[:, :, None, None] * falls[:, None]
     return PartedLips(place=place, at=at, opening=inside, light=light)

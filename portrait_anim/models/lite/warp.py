@@ -318,7 +318,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
         parted = part_lips(lips, self.field, change, geometry.rotation, geometry.scale, rigid, side)
         colour, _ = self.mouth(parted.place, geometry.mouth, after, geometry.rotation, geometry.scale, rigid, side)
-        colour = (colour + 1) * parted.light[:, None] - 1
+        colour = (colour + 1) * parted.light - 1
         return parted.spread(torch.cat([colour, parted.opening[:, None]], dim=1), side)
 
     def _move(

@@ -24,6 +24,7 @@ from portrait_anim.pipelines.transfer import (
     OWN_EXPRESSION,
     HeadCoefficients,
     best_matching_frame,
+    enlarge_change,
     expression_change,
     living_gain,
     transfer,
@@ -88,6 +89,10 @@ def test_what_living_faces_do_more_of_is_known_by_its_name():
     assert gain[JAW] == 1
     assert gain[FROWN] == pytest.approx(LIVING_GAIN["browDown"])
     assert gain[FROWN] > 1
+    small, large = (enlarge_change(coefficients(browDown_L=v, jawOpen=v)[None], 1.0)[0] for v in (0.1, 1.3))
+    assert small[FROWN] == pytest.approx(0.17, abs=0.01)
+    assert large[FROWN] == pytest.approx(1.3, abs=0.02)  # not 2.2
+    assert large[JAW] == pytest.approx(1.3)
     assert {n.removesuffix("_L") for n in EXPRESSIONS} >= set(LIVING_GAIN)  # no name that nothing has
 
 
@@ -118,7 +123,7 @@ def test_absolute_motion_copies_what_the_driver_shows():
     target = transfer(motion, still(), AnimationOptions(motion="absolute", **PLAIN), MEANING)
     driver, own = MEANING.read(motion.latent), MEANING.read(still().latent[None])
     shown = MEANING.read(target.latent)
-    np.testing.assert_allclose(shown, own + living_gain() * (driver - own), atol=1e-3)
+    np.testing.assert_allclose(shown, own + enlarge_change(driver - own, 1.0), atol=1e-3)
     np.testing.assert_allclose(shown[:, JAW], driver[:, JAW], atol=1e-3)
     expected = rotation_matrix(motion.rotation) @ rotation_matrix(still().rotation).T
     np.testing.assert_allclose(target.rotation, expected, atol=1e-5)
