@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from portrait_anim import weights
 from portrait_anim.errors import InputError
 from portrait_anim.models.profiles import get_profile
 from portrait_anim.pipelines.options import AnimationOptions
+
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
 if TYPE_CHECKING:
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
@@ -26,7 +28,12 @@ def default_options(profile: str) -> AnimationOptions:
 
 
 def load_pipeline(
-    profile: str = "lite", *, device: str = "cpu", second_device: str | None = None, offload: bool = False
+    profile: str = "lite",
+    *,
+    device: str = "cpu",
+    second_device: str | None = None,
+    offload: bool = False,
+    precision: Precision | None = None,
 ) -> PortraitAnimationPipeline:
     """Load a profile's pipeline after checking its weights.
 
@@ -35,6 +42,8 @@ def load_pipeline(
         device: torch device, for example `"cpu"` or `"cuda"`.
         second_device: Another one, which then shares the denoising; only for `xportrait2`.
         offload: Keep networks in main memory and bring each to the device for its work only; needs `accelerate`.
+        precision: What networks compute in; `None` is `"float16"` for `xportrait2` on a GPU, as published, otherwise
+            `"float32"`.
 
     Raises:
         InputError: If the devices cannot be used as asked, or the profile does not know the choice.
@@ -48,7 +57,8 @@ def load_pipeline(
     spec = get_profile(profile)
     _check_devices(spec.name, device, second_device, offload=offload)
     kind = _pipeline_class(spec.name)
-    dtype = torch.float32 if spec.shipped or torch.device(device).type == "cpu" else torch.float16
+    usual: Precision = "float32" if spec.shipped or torch.device(device).type == "cpu" else "float16"
+    dtype = getattr(torch, precision or usual)
     folder = weights.require(spec.folder)
     logging.disable_progress_bar()
     pipeline = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **_preview(folder, dtype))
@@ -60,8 +70,11 @@ def load_pipeline(
     if spec.name == "xportrait2":
         from portrait_anim.pipelines.xportrait2_tuning import tune
 
-        small = offload or torch.device(device).type == "cpu"
-        tune(pipeline, channels_last=False, slice_frames=4 if small else None, second_device=second_device)
+        on_cpu = torch.device(device).type == "cpu"
+        tune(
+            pipeline, channels_last=not on_cpu, slice_frames=4 if offload or on_cpu else None,
+            second_device=second_device,
+        )  # fmt: skip
     return pipeline  # type: ignore[no-any-return]
 
 

@@ -26,6 +26,7 @@ from portrait_anim.cli.options import (
     Offload,
     Output,
     Overlap,
+    PrecisionName,
     PresetName,
     Purpose,
     Rate,
@@ -91,6 +92,7 @@ def animate(
     overlap: Overlap = False,
     head_placement: HeadPlacement = False,
     decoder: DecoderName = None,
+    precision: PrecisionName = None,
     offload: Offload = False,
     second_device: SecondDevice = None,
     as_json: Json = False,
@@ -104,7 +106,9 @@ def animate(
     )  # fmt: skip
     from portrait_anim import studio
 
-    load = partial(studio.load_pipeline, device=device, second_device=second_device, offload=offload)
+    load = partial(
+        studio.load_pipeline, device=device, second_device=second_device, offload=offload, precision=precision
+    )
     with progress_bars(show_pictures=preview) as on_progress:
         result = studio.animate(
             portrait, driving, cameo=cameo, output=output, home=home, grantee=grantee, purpose=purpose,

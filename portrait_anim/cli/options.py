@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from portrait_anim.loading import Precision
 from portrait_anim.pipelines.options import AnimationOptions, preset_options
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.types import ALL_REGIONS, Region
@@ -224,6 +225,11 @@ DecoderName = Annotated[
     str | None,
     typer.Option("--decoder", metavar="full|tiny", help="tiny: drafts, needs the optional preview decoder.",
                  show_default="full", rich_help_panel=_XPORTRAIT2),
+]  # fmt: skip
+PrecisionName = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="What networks compute in.", show_default="float32, on a GPU float16",
+                 rich_help_panel=_XPORTRAIT2),
 ]  # fmt: skip
 SecondDevice = Annotated[
     str | None,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from portrait_anim import studio, weights
@@ -80,7 +81,10 @@ def test_converted_weights_render_a_signed_video_with_sound_and_full_frame(
     user_weights.mkdir()
     convert(tiny_downloads, user_weights, modules=tiny_modules)
     assert weights.locate("xportrait2") == user_weights
+    half = studio.load_pipeline("xportrait2", precision="bfloat16")
+    assert {half.denoising_unet.dtype, half.vae.dtype, half.motion_encoder.dtype} == {torch.bfloat16}
     pipeline = studio.load_pipeline("xportrait2")
+    assert pipeline.denoising_unet.dtype == torch.float32
     samples = weights.samples_dir()
     seen, previews = [], {}
 
