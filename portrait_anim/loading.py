@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from portrait_anim import weights
 from portrait_anim.errors import InputError
 from portrait_anim.models.profiles import get_profile
 from portrait_anim.pipelines.options import AnimationOptions
-
-Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
+from portrait_anim.pipelines.xportrait2_options import Precision
 
 if TYPE_CHECKING:
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline

@@ -13,9 +13,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portrait_anim.loading import Precision
 from portrait_anim.pipelines.options import AnimationOptions, preset_options
-from portrait_anim.pipelines.xportrait2_options import SamplingOptions
+from portrait_anim.pipelines.xportrait2_options import Precision, SamplingOptions
 from portrait_anim.types import ALL_REGIONS, Region
 
 HOME_VARIABLE: Final = "PORTRAIT_ANIM_HOME"

@@ -10,6 +10,7 @@ from portrait_anim.pipelines.context import WindowPlan
 Solver: TypeAlias = Literal["ddim", "dpm++", "unipc"]
 Decoder: TypeAlias = Literal["full", "tiny"]
 Preset: TypeAlias = Literal["exact", "fast", "stream"]
+Precision: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
