@@ -11,6 +11,7 @@ from portrait_anim.models.lite.expressions import EXPRESSIONS
 from portrait_anim.types import Float32Array
 
 _CALM, _MOST_CALM = 0.1, 0.15  # quantile of a clip that shows no tongue, and the most that may be taken for none
+_DOUBT = (0.22, 0.42)  # of `out`: pouts and round mouths reach the first, nothing but a tongue the second
 _PARTED, _LONGER = 0.10, 0.22  # of `jawOpen`, which lets a tongue through, and what a tongue all out adds
 _THROUGH = (0.1, 0.3)  # of `out`, from where on and at which it does
 _JAW_OPEN = EXPRESSIONS.index("jawOpen")
@@ -27,8 +28,11 @@ def tongue_to_show(read: Float32Array, gain: float = 1.0) -> Float32Array:
         `(T, 3)`; the first column in [0, 1].
     """
     rest = np.clip(np.quantile(read[:, 0], _CALM), 0, _MOST_CALM)
-    out = np.clip(gain * (read[:, :1] - rest) / (1 - rest), 0, 1)
-    return np.asarray(np.concatenate([out, np.clip(gain * read[:, 1:], -out, out)], axis=1), dtype=np.float32)
+    out = np.clip((read[:, :1] - rest) / (1 - rest), 0, 1)
+    sure = np.clip((out - _DOUBT[0]) / (_DOUBT[1] - _DOUBT[0]), 0, 1)
+    sure = gain * sure * sure * (3 - 2 * sure)
+    out = np.clip(sure * out, 0, 1)
+    return np.asarray(np.concatenate([out, np.clip(sure * read[:, 1:], -out, out)], axis=1), dtype=np.float32)
 
 
 def let_through(change: Float32Array, tongue: Float32Array) -> Float32Array:

@@ -140,25 +140,22 @@ def _any_look(ready: Batch, draws: Draws) -> TongueLook:
 
 
 def _with_painted_lips(ready: Batch, draws: Draws) -> torch.Tensor:
-    """Lips of another colour, thickness and gloss: a red, thick lower lip is no tongue."""
+    """Lips of another colour and thickness: a red, thick lower lip is no tongue."""
     edges, _, _, size = lip_geometry(ready)
     image = ready["picture"]
     count, side = len(image), image.shape[-1]
-    draw, hue = uniform(draws, image, count, 5, 1, 1), uniform(draws, image, count, 3)
-    place, at = window_around(
-        torch.cat([edges - 0.14 * size[:, None, None, None], edges + 0.14 * size[:, None, None, None]], 2), side
-    )
+    draw, hue = uniform(draws, image, count, 3, 1, 1), uniform(draws, image, count, 3)
+    margin = 0.14 * size[:, None, None, None]
+    place, at = window_around(torch.cat([edges - margin, edges + margin], dim=2), side)
     middle, reach = edges.mean((1, 2)), (edges[:, 0, -1] - edges[:, 0, 0]).norm(dim=1) / 2
     across = ((place - middle[:, None, None]).norm(dim=-1) / (1.15 * reach)[:, None, None]).clamp(0, 1)
     thick = (0.05 + 0.08 * draw[:, 0]) * size[:, None, None] * (1 - across**2).clamp(min=0).sqrt()
     pixel = 2 / side
     band = torch.zeros_like(across)
-    for edge, sign in ((0, -1.0), (1, 1.0)):
+    for edge, sign, share in ((0, -1.0, 0.7), (1, 1.0, 1.0)):
         away = sign * below_edge(edges[:, edge], place)
-        inside = (away / pixel + 0.5).clamp(0, 1) * ((thick * (1.0 if edge else 0.7) - away) / (2 * pixel) + 0.5).clamp(
-            0, 1
-        )
-        band = torch.maximum(band, inside)
+        starts, ends = away / pixel + 0.5, (share * thick - away) / (2 * pixel) + 0.5
+        band = torch.maximum(band, starts.clamp(0, 1) * ends.clamp(0, 1))
     rows = torch.arange(count, device=image.device)[:, None, None]
     seen = image[rows, :, at[..., 1], at[..., 0]]  # (B, h, w, 3)
     tint = image.new_tensor([1.0, 0.45, 0.45]) + image.new_tensor([0.15, 0.35, 0.35]) * (hue - 0.3)
