@@ -33,18 +33,20 @@ OWN_GAZE = 0.15  # the same of gaze [20 degrees]; eyes that look into the camera
 CALM = 0.05  # quantile of a coefficient over a clip that is its least
 # What an encoder that learnt from renders sees of a living face is too small; how much differs (development clips).
 LIVING_GAIN = {
-    "browDown": 1.7, "browInnerUp": 1.7, "browOuterUp": 1.7, "eyeBlink": 1.25, "eyeWide": 1.25, "eyeSquint": 1.25,
+    "browDown": 1.7, "browInnerUp": 1.7, "browOuterUp": 1.7, "eyeBlink": 1.5, "eyeWide": 1.5, "eyeSquint": 1.25,
     "jawLeft": 1.3, "jawRight": 1.3, "mouthLeft": 1.3, "mouthRight": 1.3, "mouthPucker": 1.3, "mouthSmile": 1.2,
 }  # fmt: skip
+LIVING_GAZE = (1.1, 1.4)  # the same of gaze right and down
 MOST = 1.4  # of a coefficient; what would be more is bent towards it
 LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
 
 
 def living_gain() -> Float32Array:
-    """`LIVING_GAIN` of every coefficient `(K,)`, 1 where it says nothing."""
+    """`LIVING_GAIN` and `LIVING_GAZE` of every coefficient `(K,)`, 1 where they say nothing."""
     out = np.ones(NUM_COEFFICIENTS, np.float32)
     for index, name in enumerate(EXPRESSIONS):
         out[index] = LIVING_GAIN.get(name.removesuffix("_L").removesuffix("_R"), 1.0)
+    out[len(EXPRESSIONS) :] = LIVING_GAZE
     return out
 
 
