@@ -74,7 +74,7 @@ def fetch_files(
             on_progress(Progress(stage=f"{current} [MB]", done=done // 1_000_000, total=in_all))
 
         fetch(folder, accepted=accepted, on_file=on_file, on_bytes=on_bytes)
-    say(f"All files are in {folder}. Next: portrait-anim weights convert {profile} --downloads {folder}", style="bold green")
+    say(f"Next: portrait-anim weights convert {profile} --downloads {folder}", style="bold green")
 
 
 @app.command("convert")
