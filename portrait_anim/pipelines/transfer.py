@@ -33,11 +33,11 @@ OWN_GAZE = 0.15  # the same of gaze [20 degrees]; eyes that look into the camera
 CALM = 0.05  # quantile of a coefficient over a clip that is its least
 # What an encoder that learnt from renders sees of a living face is too small; how much differs (development clips).
 LIVING_GAIN = {
-    "browDown": 1.7, "browInnerUp": 1.7, "browOuterUp": 1.7, "eyeBlink": 1.5, "eyeWide": 1.5, "eyeSquint": 1.25,
+    "browDown": 1.7, "browInnerUp": 1.7, "browOuterUp": 1.7, "eyeBlink": 1.5, "eyeSquint": 1.25,
     "jawLeft": 1.3, "jawRight": 1.3, "mouthLeft": 1.3, "mouthRight": 1.3, "mouthPucker": 1.3, "mouthSmile": 1.2,
 }  # fmt: skip
 LIVING_GAZE = (1.1, 1.4)  # the same of gaze right and down
-MOST = 1.4  # of a coefficient; what would be more is bent towards it
+KNEE, MOST = 0.6, 1.15  # of a coefficient: from where on, and how far at most, a face goes
 LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
 
 
@@ -50,14 +50,22 @@ def living_gain() -> Float32Array:
     return out
 
 
-def enlarge_change(change: Float32Array, gain: float) -> Float32Array:
-    """Change of coefficients `(T, K)` by the gain that a user asked for and that of living faces, kept believable.
+def keep_believable(change: Float32Array, own: Float32Array) -> Float32Array:
+    """Change of coefficients that ends softly where a face ends.
 
-    What living faces do more of ends softly at `MOST`, where a large reading is large enough.
+    Args:
+        change: Change of the portrait's coefficients `(T, K)`.
+        own: Its coefficients `(K,)`.
+
+    Returns:
+        `(T, K)`. Up to `KNEE`, or what the portrait shows itself, nothing changes; above, expressions approach `MOST`.
     """
-    factor = living_gain()
-    soft = np.where(factor > 1, MOST * np.tanh(change * factor / MOST), change)
-    return np.asarray(gain * np.where(np.abs(soft) > np.abs(change), soft, change), dtype=np.float32)
+    knee = np.maximum(own, KNEE)
+    span = np.maximum(MOST - knee, LEAST_ROOM)
+    target = own + change
+    bent = np.where(target > knee, knee + span * np.tanh((target - knee) / span), target)
+    bent[:, len(EXPRESSIONS) :] = target[:, len(EXPRESSIONS) :]  # gaze has no such end
+    return np.asarray(bent - own, dtype=np.float32)
 
 
 class Coefficients(Protocol):
@@ -159,7 +167,8 @@ def transfer(
     reference = best_matching_frame(motion, driver, still, own)
     relative = options.motion == "relative"
     change = expression_change(driver, driver[reference], own) if relative else driver - own
-    change, tongue = enlarge_change(change, options.expression_gain), None
+    change = keep_believable(options.expression_gain * living_gain() * change, own)
+    tongue = None
     if motion.tongue is not None and "mouth" in options.regions:
         tongue = tongue_to_show(motion.tongue, options.expression_gain)
         change = let_through(change, tongue)

@@ -26,12 +26,12 @@ from portrait_anim.training.synthetic.raster import interpolate, rasterize
 
 _FINER: Final = 4  # sub-pixels per pixel and direction
 _LIPS_DEPTH: Final = 1.14  # where the lips are on the average face [10 cm]
-_UPPER_DROP: Final = (0.0, -0.014, 0.005)  # the upper row shows below a resting lip [10 cm]
+_UPPER_DROP: Final = (0.0, -0.006, 0.005)  # the upper row shows below a resting lip [10 cm]
 _FRONT: Final = 0.15  # teeth so far from the middle say how their row moves [10 cm]
 _LIGHT: Final = (1.0, 0.78, 0.94)  # of flesh, of the lower row, which lies in the shadow of the upper lip, of the upper
 _PALATE: Final = -0.32  # gums above belong to the palate [10 cm]
-_GUM_BELOW, _GUM_ABOVE = -0.46, -0.205  # below and above, nothing shows between the roots of a row [10 cm]
-_SMOOTH: Final = 31  # side of the square that depth is averaged over [px]
+_GUM_BELOW, _GUM_ABOVE = -0.45, -0.238  # below and above, nothing shows between the roots of a row [10 cm]
+_SMOOTH: Final = 31  # side of the square that depth and gums are averaged over [px]
 _TONGUE_FOLLOWS: Final = 0.6  # of what the lower row does
 
 
@@ -59,6 +59,9 @@ def build_mouth(mesh: HeadMesh) -> MouthInterior:
     for layer, triangles in enumerate(chosen):
         solid = (BOTTOM, TOP) if layer == 0 else (BOTTOM, _GUM_BELOW) if layer == 1 else (_GUM_ABOVE, TOP)
         picture, depth = _draw(vertices, values, mesh.tris[triangles], tuple(mouth.depths.shape[-2:]), solid)
+        if layer > 0:  # gums are smooth where the mesh has roots of teeth
+            gum = slice(*(round((TOP - y) / (TOP - BOTTOM) * picture.shape[1]) for y in reversed(solid)))
+            picture[:3, gum] = _smooth(picture[:3, gum])
         picture[:3] = (picture[:3] + picture[3:]) * _LIGHT[layer] - picture[3:]
         mouth.pictures[layer], mouth.depths[layer] = picture, _smooth(depth)
     mouth.jaw[1] = _lower_row(mesh, of_tooth_row * (1 - upper))
@@ -111,15 +114,18 @@ def _draw(
     mean = F.avg_pool2d(planes * weight, _FINER)
     opacity = F.avg_pool2d(weight, _FINER)
     whole = _fill(mean / opacity.clamp(min=1e-6), (opacity > 0).float())
-    first, last = ((TOP - y) / (TOP - BOTTOM) * size[0] for y in reversed(solid))
-    opacity[:, :, round(first) : round(last)] = 1
+    first, last = (round((TOP - y) / (TOP - BOTTOM) * size[0]) for y in reversed(solid))
+    opacity[:, :, first:last] = 1
     return torch.cat([whole[:, :3] * opacity, opacity], 1)[0], whole[0, 3:]
 
 
-def _smooth(depth: Tensor) -> Tensor:
-    """Depth without the steps, across which a pixel could not tell which side of one it shows."""
+def _smooth(values: Tensor) -> Tensor:
+    """Mean `(C, n, m)` over the surroundings of every pixel.
+
+    Depth is smoothed so that it has no steps: across one, a pixel could not tell which side of it it shows.
+    """
     reach = _SMOOTH // 2
-    return F.avg_pool2d(F.pad(depth[None], (reach,) * 4, mode="replicate"), _SMOOTH, 1)[0]
+    return F.avg_pool2d(F.pad(values[None], (reach,) * 4, mode="replicate"), _SMOOTH, 1)[0]
 
 
 def _fill(value: Tensor, weight: Tensor) -> Tensor:

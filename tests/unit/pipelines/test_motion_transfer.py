@@ -21,11 +21,12 @@ from portrait_anim.pipelines.motion_file import load_motion, save_motion
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.transfer import (
     LIVING_GAIN,
+    MOST,
     OWN_EXPRESSION,
     HeadCoefficients,
     best_matching_frame,
-    enlarge_change,
     expression_change,
+    keep_believable,
     living_gain,
     transfer,
 )
@@ -89,11 +90,18 @@ def test_what_living_faces_do_more_of_is_known_by_its_name():
     assert gain[JAW] == 1
     assert gain[FROWN] == pytest.approx(LIVING_GAIN["browDown"])
     assert gain[FROWN] > 1
-    small, large = (enlarge_change(coefficients(browDown_L=v, jawOpen=v)[None], 1.0)[0] for v in (0.1, 1.3))
-    assert small[FROWN] == pytest.approx(0.17, abs=0.01)
-    assert large[FROWN] == pytest.approx(1.3, abs=0.02)  # not 2.2
-    assert large[JAW] == pytest.approx(1.3)
     assert {n.removesuffix("_L") for n in EXPRESSIONS} >= set(LIVING_GAIN)  # no name that nothing has
+
+
+def test_expressions_end_softly_where_faces_end():
+    smile = EXPRESSIONS.index("mouthSmile_L")
+    change = np.stack([coefficients(mouthSmile_L=v) for v in (0.3, 0.9, 1.2, 3.0)])
+    shown = keep_believable(change, coefficients())[:, smile]
+    assert shown[0] == pytest.approx(0.3)
+    assert 0.8 < shown[1] < shown[2] < shown[3] <= MOST
+    smiling = coefficients(mouthSmile_L=1.3)
+    np.testing.assert_allclose(keep_believable(0 * change, smiling), 0, atol=1e-6)  # who beams already still beams
+    assert keep_believable(-change, coefficients())[2, smile] == pytest.approx(-1.2)
 
 
 def test_a_mouth_that_is_open_in_the_reference_frame_is_not_closed_beyond_rest():
@@ -123,7 +131,7 @@ def test_absolute_motion_copies_what_the_driver_shows():
     target = transfer(motion, still(), AnimationOptions(motion="absolute", **PLAIN), MEANING)
     driver, own = MEANING.read(motion.latent), MEANING.read(still().latent[None])
     shown = MEANING.read(target.latent)
-    np.testing.assert_allclose(shown, own + enlarge_change(driver - own, 1.0), atol=1e-3)
+    np.testing.assert_allclose(shown, own + keep_believable(living_gain() * (driver - own), own[0]), atol=1e-3)
     np.testing.assert_allclose(shown[:, JAW], driver[:, JAW], atol=1e-3)
     expected = rotation_matrix(motion.rotation) @ rotation_matrix(still().rotation).T
     np.testing.assert_allclose(target.rotation, expected, atol=1e-5)
