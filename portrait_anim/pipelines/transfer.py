@@ -37,7 +37,7 @@ LIVING_GAIN = {
     "jawLeft": 1.3, "jawRight": 1.3, "mouthLeft": 1.3, "mouthRight": 1.3, "mouthPucker": 1.3, "mouthSmile": 1.2,
 }  # fmt: skip
 LIVING_GAZE = (1.1, 1.4)  # the same of gaze right and down
-KNEE, MOST = 0.6, 1.15  # of a coefficient: from where on, and how far at most, a face goes
+KNEE, MOST = 0.5, 1.05  # of a coefficient: from where on, and how far at most, a face goes
 LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
 
 
@@ -64,7 +64,8 @@ def keep_believable(change: Float32Array, own: Float32Array) -> Float32Array:
     span = np.maximum(MOST - knee, LEAST_ROOM)
     target = own + change
     bent = np.where(target > knee, knee + span * np.tanh((target - knee) / span), target)
-    bent[:, len(EXPRESSIONS) :] = target[:, len(EXPRESSIONS) :]  # gaze has no such end
+    free = [EXPRESSIONS.index("jawOpen"), *range(len(EXPRESSIONS), NUM_COEFFICIENTS)]  # read at their size
+    bent[:, free] = target[:, free]
     return np.asarray(bent - own, dtype=np.float32)
 
 
