@@ -92,7 +92,7 @@ def track_lengths(path: PathLike) -> tuple[float, float | None]:
         path: The video.
 
     Returns:
-        Length of the picture, and of the sound or `None` when there is none [s].
+        Length of the picture, and of the sound or `None` when there is none [s]; 0 without time stamps.
 
     Raises:
         MediaError: If it is no media file.
@@ -102,8 +102,9 @@ def track_lengths(path: PathLike) -> tuple[float, float | None]:
         wanted = [stream for stream in (picture, sound) if stream is not None]
         spans = {stream.index: (math.inf, -math.inf) for stream in wanted}
         for packet in container.demux(wanted):
-            if packet.pts is not None:
-                start = float(packet.pts * packet.time_base)
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None:
+                start = float(stamp * packet.time_base)
                 first, last = spans[packet.stream.index]
                 end = start + float((packet.duration or 0) * packet.time_base)
                 spans[packet.stream.index] = (min(first, start), max(last, end))

@@ -7,6 +7,7 @@ consent service and of the demo.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -18,6 +19,7 @@ from portrait_anim.consent.dot import DotPath
 from portrait_anim.consent.movements import INSTRUCTIONS
 from portrait_anim.consent.records import Challenge, ChallengeAction
 from portrait_anim.media.atomic import atomic_path
+from portrait_anim.media.failures import media_errors
 
 HERE: Final = Path(__file__).parent
 FOLLOW_THE_DOT: Final = "follow the moving dot with your eyes"  # these pages start it themselves
@@ -78,7 +80,8 @@ def write_page(challenge: Challenge, path: Path, command: str) -> Path:
     Raises:
         MediaError: If it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with media_errors(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as draft:
         draft.write_text(page_text(challenge, command), encoding="utf-8")
     return path
@@ -93,8 +96,9 @@ def sweep_pages(folder: Path, now: datetime) -> None:
     """
     oldest = (now - LIFETIME).timestamp()
     for path in folder.glob("cha_*.html"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def _code_text(challenge: Challenge) -> str:

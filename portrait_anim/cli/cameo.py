@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -65,7 +67,8 @@ def challenge(
         )  # fmt: skip
     folder = home / "challenges"
     sweep_pages(folder, now_utc())
-    answer = shlex.join(
+    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    answer = join(
         ["portrait-anim", "cameo", "enroll", "--challenge", issued.id, "--portrait", str(portrait.resolve())]
     )
     written = write_page(issued, page or folder / f"{issued.id}.html", f"{answer} --video VIDEO")
@@ -230,7 +233,7 @@ def _open_page(page: Path) -> None:
     """Open a page in a browser of the desktop; one of the terminal shows no dot and would keep the terminal."""
     with suppress(webbrowser.Error):
         browser = webbrowser.get()
-        if type(browser) is not webbrowser.GenericBrowser:
+        if type(browser) not in (webbrowser.GenericBrowser, webbrowser.Elinks):
             browser.open(page.resolve().as_uri())
 
 

@@ -76,7 +76,7 @@ def _loaded(name: str) -> AgeCheck:
     module, _, function = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise typer.BadParameter(f"expected --age-check MODULE:FUNCTION that can be imported, got {error}") from error
     if not callable(found):
         raise typer.BadParameter(f"expected a function for --age-check, got {type(found).__name__} {name}")

@@ -60,11 +60,14 @@ def check_clock(challenge: Challenge, evidence: RecordingEvidence, handed_in: da
         handed_in: When the recording was handed in [UTC], or `None` when that does not matter.
     """
     picture_s, sound_s = evidence.picture_s, evidence.sound_s
+    since_s = float("inf") if handed_in is None else (handed_in - challenge.issued).total_seconds()
     fault = ""
-    if handed_in is not None and picture_s > (handed_in - challenge.issued).total_seconds() + _CLOCK_S:
+    if not picture_s > 0:
+        fault = "the video does not tell how long it is; hand in the recording as the camera made it"
+    elif picture_s > since_s + _CLOCK_S:
         fault = (
-            f"the video is {picture_s:.0f} s long, but the challenge was issued "
-            f"{(handed_in - challenge.issued).total_seconds():.0f} s ago; record it after you were asked"
+            f"the video is {picture_s:.0f} s long, but the challenge was issued {since_s:.0f} s ago; "
+            "record it after you were asked"
         )
     elif sound_s is not None and abs(sound_s - picture_s) > max(_TRACKS_S, _TRACKS_SHARE * picture_s):
         fault = (

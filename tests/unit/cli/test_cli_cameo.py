@@ -78,7 +78,7 @@ def test_the_page_of_a_challenge_shows_all_that_is_asked(
 
 @pytest.mark.parametrize(("words", "kind", "opened"), [
     ((), webbrowser.BackgroundBrowser, 1), (("--no-open",), webbrowser.BackgroundBrowser, 0),
-    ((), webbrowser.GenericBrowser, 0),
+    ((), webbrowser.GenericBrowser, 0), ((), webbrowser.Elinks, 0),
 ])  # fmt: skip
 def test_the_page_is_opened_on_a_desktop_only(
     home: Path, words: tuple[str, ...], kind: type, opened: int, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +92,15 @@ def test_the_page_is_opened_on_a_desktop_only(
     assert result.exit_code == 0
     assert len(addresses) == opened
     assert all(address.startswith("file:") and address.endswith(".html") for address in addresses)
+
+
+def test_a_page_that_cannot_be_written_is_said(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    asked = ["cameo", "challenge", "--name", "Eve", "--portrait", PORTRAIT, "--adult", "--home", home]
+    result = CliRunner().invoke(app, [*map(str, asked), "--page", str(tmp_path / "file" / "page.html"), "--json"])
+    assert result.exit_code not in (0, 2)
+    assert "page.html" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_pages_of_former_challenges_are_removed(home: Path) -> None:

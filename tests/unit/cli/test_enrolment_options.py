@@ -29,6 +29,7 @@ def test_the_deployments_own_check_of_age_is_loaded(tmp_path: Path, monkeypatch:
     "wrong",
     [
         {"age_check": "no_such_module:adult"}, {"age_check": "json:no_such_function"}, {"age_check": "json"},
+        {"age_check": ".json:load"},
         {"age_check": "json:__name__"}, {"same_face": "ignore"}, {"keep_video_days": float("nan")},
     ],
 )  # fmt: skip

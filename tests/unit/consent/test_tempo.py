@@ -53,6 +53,14 @@ def test_a_video_is_not_longer_than_there_was_time_for_it(since_s, passes, chall
     assert [check.name for check in report.checks if not check.passed] == ([] if passes else ["clock"])
 
 
+def test_a_video_that_does_not_tell_its_length_is_refused(challenge, perform, someone, camera):
+    for picture_s in (0.0, float("nan")):
+        report = verify_challenge(
+            challenge(*ASKED), perform(actions=ASKED).frames(), someone(1), evidence=camera(picture_s=picture_s)
+        )
+        assert [check.name for check in report.checks if not check.passed] == ["clock"]
+
+
 @pytest.mark.parametrize(("sound_s", "passes"), [(None, True), (20.0, True), (18.0, True), (8.0, False), (50.0, False)])
 def test_sound_and_picture_were_recorded_together(sound_s, passes, challenge, perform, someone, camera):
     report = verify_challenge(
