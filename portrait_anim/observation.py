@@ -13,6 +13,8 @@ from portrait_anim import spoken_code
 from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
 from portrait_anim.consent.records import Challenge, LivenessFrame
 from portrait_anim.errors import MediaError
+from portrait_anim.media import container as containers
+from portrait_anim.media.failures import media_errors
 from portrait_anim.media.reader import VideoReader, probe
 from portrait_anim.recording import SceneWatcher
 from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at, track_lengths
@@ -114,6 +116,16 @@ def check_sizes(portrait: Path, video: Path) -> None:
             f"expected a challenge video of at most 4096x2304 px, got {info.width}x{info.height} px; "
             "record in a smaller size"
         )
+    # Pictures whose time stands still are left out when they are read, and would be read for hours.
+    if (count := _num_pictures(video)) > MAX_VIDEO_FRAMES:
+        raise _too_long(f"{count} frames")
+
+
+def _num_pictures(video: Path) -> int:
+    """Count the coded pictures of a video; nothing is decoded."""
+    with media_errors(video, "read"), containers.open_input(video) as container:
+        stream = containers.video_stream(container)
+        return 0 if stream is None else sum(1 for packet in container.demux(stream) if packet.size)
 
 
 def gather_evidence(

@@ -57,15 +57,17 @@ def attack_watermark(
     frames, fps = _frames(file, seconds)
     if pairs:
         joined = [pair for pair in table.pairs(table.table()) if _wanted(f"{pair[0].name} + {pair[1].name}", only)]
+        if not joined:
+            raise typer.BadParameter(
+                f"expected part of the name of a pair of attacks, got {only!r}", param_hint="--only"
+            )
         outcomes = _measure_pairs(frames, fps, joined, resume, seed)
         emit({"results": outcomes}, as_json=as_json)
         return
     chosen = [attack for attack in table.table() if _wanted(attack.name, only) and (attack.single or not single_frame)]
     if not chosen:
         raise typer.BadParameter(f"expected part of the name of an attack, got {only!r}", param_hint="--only")
-    results, looks = _measure(
-        frames, chosen, single_frame=single_frame, seed=seed, compare=compare, resume=resume
-    )
+    results, looks = _measure(frames, chosen, single_frame=single_frame, seed=seed, compare=compare, resume=resume)
     _show(results, looks)
     if report is not None:
         plot = write_report(report, results, looks)

@@ -68,9 +68,7 @@ def challenge(
     folder = home / "challenges"
     sweep_pages(folder, now_utc())
     join = subprocess.list2cmdline if os.name == "nt" else shlex.join
-    answer = join(
-        ["portrait-anim", "cameo", "enroll", "--challenge", issued.id, "--portrait", str(portrait.resolve())]
-    )
+    answer = join(["portrait-anim", "cameo", "enroll", "--challenge", issued.id, "--portrait", str(portrait.resolve())])
     written = write_page(issued, page or folder / f"{issued.id}.html", f"{answer} --video VIDEO")
     emit({**plain(issued), "name": issued.name, "page": str(written)}, as_json=as_json)
     say(f"Challenge {issued.id}, to be answered before {issued.expires:%H:%M:%S} UTC", style="bold")

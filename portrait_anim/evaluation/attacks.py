@@ -26,8 +26,6 @@ Apply: TypeAlias = Callable[[Frames, np.random.Generator], list[UInt8Array]]
 Kind = Literal["none", "tone", "pixels", "cover", "time", "geometry", "edit", "encoding"]
 _ORDER: Final[tuple[Kind, ...]] = ("none", "tone", "pixels", "cover", "time", "geometry", "edit", "encoding")
 
-TRIM_S: Final = 1.0
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attack:
@@ -65,28 +63,6 @@ class Attack:
         if not frames:
             raise ValueError(f"Expected at least one frame for the attack {self.name}, got none.")
         return self.apply(frames, rng)
-
-
-def followed_by(first: Attack, second: Attack) -> Attack:
-    """Join two attacks, in the order of a usual edit.
-
-    Args:
-        first: An attack.
-        second: Another one.
-
-    Returns:
-        Both as one.
-    """
-    if _ORDER.index(first.kind) > _ORDER.index(second.kind):
-        first, second = second, first
-
-    def apply(frames: Frames, rng: np.random.Generator) -> list[UInt8Array]:
-        return second(first(frames, rng), rng)
-
-    return Attack(
-        name=f"{first.name} + {second.name}", kind=second.kind, apply=apply, single=first.single and second.single,
-        parameters=f"{first.parameters}; {second.parameters}",
-    )  # fmt: skip
 
 
 def pairs(attacks: Sequence[Attack]) -> list[tuple[Attack, Attack]]:

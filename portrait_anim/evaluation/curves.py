@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from portrait_anim.weights import file_sha256
 if TYPE_CHECKING:
     from portrait_anim.pipelines.portrait import PortraitAnimationPipeline
 
-IDENTITY_FRAMES = 24  # in which identity and sharpness are measured: dlib takes 0.05 s for each
+IDENTITY_FRAMES: Final = 24
+"""Frames in which identity and sharpness are measured: dlib takes 0.05 s for each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -104,10 +104,13 @@ def test_an_unsigned_recording_has_no_marks() -> None:
     assert origin_marks(SAMPLES / "driving_b.mp4") == ()
 
 
-def test_a_recording_is_no_longer_or_larger_than_needed(tmp_path: Path) -> None:
+def test_a_recording_is_no_longer_or_larger_than_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MediaError, match="cannot be opened"):
         check_sizes(SAMPLES / "portrait.jpg", tmp_path / "absent.mp4")
     check_sizes(SAMPLES / "portrait.jpg", VIDEO)
+    monkeypatch.setattr("portrait_anim.observation.MAX_VIDEO_FRAMES", 269)
+    with pytest.raises(MediaError, match="at most 90 s and 269 frames, got 270 frames"):
+        check_sizes(SAMPLES / "portrait.jpg", VIDEO)
 
 
 def test_lengths_of_picture_and_sound_are_measured(tmp_path: Path) -> None:

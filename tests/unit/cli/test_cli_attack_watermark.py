@@ -49,4 +49,5 @@ def test_results_of_another_picture_are_refused(tmp_path, marked):
 
 def test_an_unknown_attack_is_a_usage_error():
     assert "--only" in run(PORTRAIT, "--only", "nothing like it", code=2).output
+    assert "--only" in run(PORTRAIT, "--pairs", "--only", "nothing like it", code=2).output
     assert "--pairs" in run(PORTRAIT, "--pairs", "--compare", code=2).output

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -64,24 +65,14 @@ def test_attacks_do_something():
         assert not same or attack.name == "trim 1 s", attack.name  # these frames last less than a second
 
 
-def test_pairs_apply_both_and_encode_last():
-    by_name = {attack.name: attack for attack in TABLE}
-    pair = attacks.followed_by(by_name["JPEG 50"], by_name["scale 50 %"])
-    assert pair.name == "scale 50 % + JPEG 50"
-    assert pair.single
-    assert pair(_moving(96, 1), np.random.default_rng(0))[0].shape == (48, 48, 3)
-
-
 def test_pairs_come_once_and_in_the_order_of_an_edit():
     joined = attacks.pairs(TABLE)
     paired = sum(attack.paired for attack in TABLE)
     assert len({frozenset((first.name, second.name)) for first, second in joined}) == paired * (paired - 1) // 2
-    for first, second in joined:
-        assert attacks.followed_by(second, first).name in (
-            f"{first.name} + {second.name}", f"{second.name} + {first.name}"
-        )  # fmt: skip
-        if first.kind != second.kind:
-            assert attacks.followed_by(second, first).name == f"{first.name} + {second.name}"
+    assert ("scale 50 %", "JPEG 50") in {(first.name, second.name) for first, second in joined}
+    assert "encoding" not in {first.kind for first, second in joined if second.kind != "encoding"}
+    firsts = [first.name for first, _ in joined]
+    assert len(list(itertools.groupby(firsts))) == len(set(firsts))
 
 
 @pytest.mark.parametrize(
