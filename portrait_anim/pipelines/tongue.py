@@ -36,7 +36,7 @@ def tongue_to_show(read: Float32Array, gain: float = 1.0) -> Float32Array:
 
 
 def let_through(change: Float32Array, tongue: Float32Array) -> Float32Array:
-    """Change of coefficients `(T, K)` in which the jaw opens at least as far as a tongue `(T, 3)` needs."""
+    """Change of coefficients `(T, K)` in which the jaw opens by at least what a tongue `(T, 3)` needs."""
     low, high = _THROUGH
     share = np.clip((tongue[:, 0] - low) / (high - low), 0, 1)
     missing = np.maximum(_PARTED + _LONGER * tongue[:, 0] - change[:, _JAW_OPEN], 0)

@@ -38,7 +38,8 @@ LIVING_GAIN = {
 }  # fmt: skip
 LIVING_GAZE = (1.1, 1.4)  # the same of gaze right and down
 KNEE, MOST = 0.5, 1.05  # of a coefficient: from where on, and how far at most, a face goes
-LEAST_ROOM = 0.15  # share of a driver's expression that a portrait which already shows it still adds
+# Share of a driver's expression that a portrait which already shows it still adds, and how far it then goes at most.
+LEAST_ROOM = 0.15
 
 
 def living_gain() -> Float32Array:
@@ -58,7 +59,8 @@ def keep_believable(change: Float32Array, own: Float32Array) -> Float32Array:
         own: Its coefficients `(K,)`.
 
     Returns:
-        `(T, K)`. Up to `KNEE`, or what the portrait shows itself, nothing changes; above, expressions approach `MOST`.
+        `(T, K)`. Up to `KNEE`, or what the portrait shows itself, nothing changes; above, expressions approach `MOST`,
+        or `LEAST_ROOM` more than the portrait shows. The jaw and gaze are left as they are.
     """
     knee = np.maximum(own, KNEE)
     span = np.maximum(MOST - knee, LEAST_ROOM)
@@ -161,7 +163,7 @@ def transfer(
         coefficients: What latents mean.
 
     Returns:
-        Target motion of every frame.
+        Target motion of every frame; without a tongue where the driver's was not read or the mouth is left out.
     """
     motion = smooth_sequence(motion, options.smoothing)
     driver, own = coefficients.read(motion.latent), coefficients.read(still.latent[None])[0]

@@ -41,7 +41,7 @@ class Quality:
     Attributes:
         correlation: Of read with true out, aside and up `(3,)`.
         without: 99th percentile of `out` where there is no tongue.
-        found: Share of tongues at least a third out that are read above that.
+        found: Share of tongues more than a third out that are read above `without`.
     """
 
     correlation: tuple[float, ...]

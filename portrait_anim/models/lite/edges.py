@@ -44,7 +44,15 @@ def displace_edges(
 
 
 def window_around(edges: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels around edges `(B, 2, P, 2)`: their positions `(B, h, w, 2)` in [-1, 1] and indices."""
+    """The pixels around some points, in a window of one size for the whole batch.
+
+    Args:
+        edges: `(B, R, P, 2)` in [-1, 1], R rows of P points.
+        size: Side S of the frame.
+
+    Returns:
+        Positions of the pixels in [-1, 1], and their columns and rows, `(B, h, w, 2)` each.
+    """
     low, high = edges.amin((1, 2)), edges.amax((1, 2))
     span = int(((high - low).amax() * size / 2).ceil()) + 6
     span = min(max(span, 8), size)

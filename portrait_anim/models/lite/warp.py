@@ -62,7 +62,7 @@ class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
         rigidity: `(B, 1, f, f)` in [0, 1], 1 where the pixel moves with the head.
         eyeball: `(B, 1, f, f)` in [0, 1], 1 where lids may slide over the pixel.
         opened: `(B, 1, f, f)` in [0, 1], 1 where the portrait shows the inside of its mouth.
-        mouth: `(B, 4, 3)` where these lips have the points of the average mouth, from `MouthInterior.anchor`.
+        mouth: `(B, 4, 3)` map from the canonical face to the portrait behind its lips, from `MouthInterior.anchor`.
         rotation: `(B, 3, 3)` head pose of the portrait, image axes.
         scale: `(B,)` head size of the portrait [half crop sides per 10 cm].
     """
@@ -93,7 +93,8 @@ class LiteWarpOutput(BaseOutput):  # type: ignore[misc]
         flow: `(B, 2, 2h, 2w)` corrected backward map.
         visibility_logits: `(B, 1, h, w)`, positive where the portrait shows this point.
         condition: `(B, C, h, w)` warped features for the denoiser.
-        interior: `(B, 4, 2h, 2w)` what the opened mouth uncovers: colour in [-1, 1] and opacity in [0, 1].
+        interior: What the opened mouth uncovers, colour in [-1, 1] and opacity in [0, 1]: `(B, 4, 4h, 4w)` between
+            lips, `(B, 4, 2h, 2w)` without them.
         own_teeth: `(B, 1, 2h, 2w)` in [0, 1], where the portrait's own open mouth shows.
         own_eyes: `(B, 1, 2h, 2w)` in [0, 1], where the portrait's own eyeballs show.
         bare: `(B, 1, 2h, 2w)` in [0, 1], where the head has gone and nothing came instead.

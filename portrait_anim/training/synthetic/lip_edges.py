@@ -3,7 +3,7 @@
 A tongue is drawn when a picture is used, not when it is rendered, so that every face is seen with many tongues and
 without one.
 
-Shape legend: B pictures, S picture side [px], P = 11 points of a lip edge.
+Shapes: B pictures, S picture side [px], P = 11 points of a lip edge.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ _CORNER: Final = ((-2.35, -3.45, 10.1), (2.35, -3.45, 10.1))
 _ACROSS: Final = (-1.85, -1.5, -1.1, -0.72, 0.0, 0.72, 1.1, 1.5, 1.85)
 _HEIGHT: Final = (-3.28, -3.42)
 _BEND: Final = (0.06, 0.0)  # the upper edge falls so much times x squared
-_JAW_SHARE: Final = (
-    0.16,
-    0.45,
-)  # of the chin's way: an upper lip moves less than the first, a lower more than the second
+# Of the chin's way: an upper lip moves less than the first, a lower one more than the second.
+_JAW_SHARE: Final = (0.16, 0.45)
 _OPENED_SHARE: Final = 0.6  # of the pictures, whose jaw is opened on purpose
 _ROUND_SHARE: Final = 0.2  # of the pictures, whose mouth is wide open, mostly as an O
 

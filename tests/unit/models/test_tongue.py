@@ -21,7 +21,7 @@ def lips_apart(apart=0.04):
     x = torch.linspace(-WIDTH / 2, WIDTH / 2, len(UPPER))
     bow = apart / 2 * (1 - (2 * x / WIDTH) ** 2)
     edge = torch.cat([torch.stack([x, LIP + side * bow, 0 * x]) for side in (-1, 1)], dim=1)
-    return LiteLips(edge=edge[None], place=torch.zeros(1, 3, 2 * len(LOWER)), light=torch.ones(1))
+    return LiteLips(edge=edge[None], place=torch.zeros(1, 3, 2 * len(LOWER)), light=torch.ones(1, 3))
 
 
 @torch.no_grad()

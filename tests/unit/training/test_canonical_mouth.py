@@ -39,7 +39,7 @@ def test_upper_teeth_stay_and_lower_teeth_follow_the_jaw(mouth):
     opening = mouth.jaw[:, JAW.index(EXPRESSIONS.index("jawOpen"))]
     assert opening[2].abs().max() == 0
     assert opening[1, 1] < -0.2  # 2 cm
-    assert opening[1, 1] < opening[0, 1] < 0  # the tongue follows half
+    assert opening[1, 1] < opening[0, 1] < 0  # the tongue follows a part of the way
     left, right = (mouth.jaw[1, JAW.index(EXPRESSIONS.index(n)), 0] for n in ("jawLeft", "jawRight"))
     assert left > 0.03
     assert right < -0.03

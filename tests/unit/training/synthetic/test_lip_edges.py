@@ -50,6 +50,7 @@ def test_tongues_are_drawn_at_the_mouth_where_the_label_says_so(stored, monkeypa
     side = changed.shape[-1]
     mouth = ((edges.mean((1, 2)) + 1) / 2 * side).long()
     strong = shown[:, 0] > 0.4
+    assert strong.any()
     for k in strong.nonzero()[:, 0].tolist():
         x, y = mouth[k].tolist()
         assert changed[k, y - 4 : y + 24, x - 16 : x + 16].amax() > 0.05
