@@ -55,6 +55,8 @@ def load_pipeline(
 
     spec = get_profile(profile)
     _check_devices(spec.name, device, second_device, offload=offload)
+    if spec.shipped and precision not in (None, "float32"):
+        raise InputError(f"expected float32 with the profile {spec.name!r}, got {precision!r}; leave the precision out")
     kind = _pipeline_class(spec.name)
     usual: Precision = "float32" if spec.shipped or torch.device(device).type == "cpu" else "float16"
     dtype = getattr(torch, precision or usual)

@@ -62,6 +62,7 @@ def test_devices_that_are_not_there_are_refused_before_weights_are_read():
         ({"second_device": "nowhere:1"}, "cannot use 'nowhere:1'"),
         ({"second_device": "cpu", "offload": True}, "CPU offload"),
         ({"profile": "lite", "second_device": "cpu"}, "lite"),
+        ({"profile": "lite", "precision": "float16"}, "float32 with the profile 'lite'"),
     ):
         with pytest.raises(InputError, match=message):
             studio.load_pipeline(**{"profile": "xportrait2", **choice})
