@@ -17,8 +17,9 @@ class AnimationOptions:
     """Choices for one animation; the same object serves the API, the command line, scenes and the demo.
 
     Attributes:
-        motion: `"relative"` adds the driver's movement since its calmest frame to the portrait;
-            `"absolute"` copies the driver's expression and head pose as they are.
+        motion: `"relative"` adds to the portrait what changes since the driver's frame that is most like it;
+            `"absolute"` copies the driver's expression and head pose. `lite` enlarges in both what it reads too small
+            of living faces (`transfer.LIVING_GAIN`).
         expression_gain: Factor on expression, 0 to 3; 1 copies, above 1 exaggerates.
         pose_gain: Factor on head rotation and movement, 0 to 2.
         regions: Parts of the face that follow the driver; the rest stays as in the portrait.
