@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import gradio as gr
 
@@ -13,9 +13,9 @@ from portrait_anim_demo import wording
 from portrait_anim_demo.feedback import QUIET
 from portrait_anim_demo.widgets import OptionWidgets
 
-ONLY_LITE = ("motion", "expression_gain", "pose_gain", "regions", "smoothing")
-SIZES_PX = {"lite": (256, 384, 512), "xportrait2": (256, 512, 768)}
-MAX_STEPS = {"lite": 16, "xportrait2": 50}
+ONLY_LITE: Final = ("motion", "expression_gain", "pose_gain", "regions", "smoothing")
+SIZES_PX: Final = {"lite": (256, 384, 512), "xportrait2": (256, 512, 768)}
+MAX_STEPS: Final = {"lite": 16, "xportrait2": 50}
 
 
 def connect_profile(options: OptionWidgets) -> None:

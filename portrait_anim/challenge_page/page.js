@@ -13,22 +13,22 @@ function lead() {
 
 async function recordHere() {
   byId("here").disabled = byId("elsewhere").disabled = true;
-  let stream;
   try {
     byId("stage").hidden = false;
-    stream = await openCamera(byId("preview"), Boolean(facts.code));
+    const stream = await openCamera(byId("preview"), Boolean(facts.code));
+    byId("told").scrollIntoView();
+    byId("told").textContent = "Your whole face should be in the picture. It starts in 5 seconds.";
+    await pause(5);
+    byId("told").textContent = "";
+    offer(await record(stream, lead, facts.id));
   } catch (error) {
-    byId("stage").hidden = true;
     byId("here").disabled = byId("elsewhere").disabled = false;
-    byId("told").textContent = "The camera could not be opened here. Use another camera with the second button.";
-    return;
+    byId("told").textContent = "The camera could not be used here. Use another camera with the second button.";
   }
-  byId("told").scrollIntoView();
-  byId("told").textContent = "Your whole face should be in the picture. It starts in 5 seconds.";
-  await pause(5);
-  byId("told").textContent = "";
-  const file = await record(stream, lead, facts.id);
   byId("stage").hidden = true;
+}
+
+function offer(file) {
   byId("save").href = URL.createObjectURL(file);
   byId("save").download = file.name;
   byId("save").hidden = false;

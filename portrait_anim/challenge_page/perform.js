@@ -75,17 +75,20 @@ async function openCamera(preview, sound) {
   return stream;
 }
 
-// Records a stream for as long as `work` goes on, and returns the file.
+// Records a stream for as long as `work` goes on, and returns the file; the camera is off afterwards, come what may.
 async function record(stream, work, name) {
   const type = recordingType(), pieces = [];
-  const recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: 3000000 });
-  const ended = new Promise((done) => { recorder.onstop = done; });
-  recorder.ondataavailable = (event) => pieces.push(event.data);
-  recorder.start(1000);
-  await work();
-  recorder.stop();
-  await ended;
-  stream.getTracks().forEach((track) => track.stop());
+  try {
+    const recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: 3000000 });
+    const ended = new Promise((done) => { recorder.onstop = done; });
+    recorder.ondataavailable = (event) => pieces.push(event.data);
+    recorder.start(1000);
+    await work();
+    recorder.stop();
+    await ended;
+  } finally {
+    stream.getTracks().forEach((track) => track.stop());
+  }
   const ending = type.startsWith("video/mp4") ? "mp4" : "webm";
   return new File(pieces, `${name}.${ending}`, { type: type.split(";")[0] });
 }

@@ -258,8 +258,9 @@ def still_valid(store: ConsentStore, permit: RenderPermit, now: datetime) -> Non
         now: Current time, timezone-aware.
 
     Raises:
-        ConsentDenied: If the grant was revoked, the cameo deleted, the render withdrawn, or the permit expired, ended
-            or not from here: stop and destroy what was made.
+        ConsentDenied: If the grant was revoked, the cameo deleted, the render withdrawn, the face put on the
+            denylist, a person with a figure's face enrolled, or the permit expired, ended or not from here: stop and
+            destroy what was made.
         ConsentError: If the store cannot be read.
     """
     now = utc(now)

@@ -86,3 +86,11 @@ def test_another_camera_is_only_led(page: sync_api.Page) -> None:
     page.wait_for_selector("#sky")
     page.wait_for_selector("#told:has-text('Stop your camera now')")
     assert page.locator("#save").is_hidden()
+
+
+def test_the_camera_is_off_again_when_recording_fails(page: sync_api.Page) -> None:
+    page.evaluate("() => { MediaRecorder.prototype.start = () => { throw new Error('no encoder'); }; }")
+    page.click("#here")
+    page.wait_for_selector("#told:has-text('could not be used')")
+    assert page.is_enabled("#elsewhere")
+    assert page.evaluate("document.querySelector('#preview').srcObject.active") is False

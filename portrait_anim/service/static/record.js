@@ -21,17 +21,25 @@ async function open() {
     byId("record").focus();
     byId("record").onclick = async () => {
       byId("record").disabled = true;
-      const file = await record(stream, lead, "challenge"), files = new DataTransfer();
-      files.items.add(file);
-      byId("video").files = files.files;
+      try {
+        const file = await record(stream, lead, "challenge"), files = new DataTransfer();
+        files.items.add(file);
+        byId("video").files = files.files;
+        byId("wait").textContent = "Your video is ready. Hand it in now.";
+        byId("send").focus();
+      } catch (error) {
+        failed();
+      }
       byId("stage").hidden = byId("record").hidden = byId("now").hidden = true;
-      byId("wait").textContent = "Your video is ready. Hand it in now.";
-      byId("send").focus();
     };
   } catch (error) {
-    byId("open").disabled = false;
-    byId("wait").textContent = "The camera could not be opened. Choose or record a video with the field below.";
+    failed();
   }
+}
+
+function failed() {
+  byId("open").disabled = byId("open").hidden = byId("record").disabled = false;
+  byId("wait").textContent = "The camera could not be used. Choose or record a video with the field below.";
 }
 
 const canRecord = Boolean(navigator.mediaDevices && recordingType() && window.DataTransfer);
