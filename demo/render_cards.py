@@ -18,20 +18,7 @@ def option_card() -> OptionWidgets:
     default = AnimationOptions()
     with gr.Column(elem_classes="card"):
         heading(4, "Options")
-        with gr.Row():
-            profile = gr.Radio(
-                [("Lite: part of this program", "lite"), ("X-Portrait 2: large, weights to be fetched", "xportrait2")],
-                value="lite",
-                label="Model",
-                elem_id="profile",
-            )
-            preset = gr.Dropdown(
-                [("As published", "exact"), ("Fast", "fast"), ("Streamed, for long clips", "stream")],
-                value="exact",
-                label="Way to denoise",
-                visible=False,
-                elem_id="preset",
-            )
+        profile, preset = _model_row()
         profile_note = gr.HTML(elem_id="profile-note")
         with gr.Row():
             motion = gr.Radio(
@@ -80,6 +67,24 @@ def option_card() -> OptionWidgets:
         hint=hint,
         **more,
     )
+
+
+def _model_row() -> tuple[Any, Any]:
+    with gr.Row():
+        profile = gr.Radio(
+            [("Lite: part of this program", "lite"), ("X-Portrait 2: large, weights to be fetched", "xportrait2")],
+            value="lite",
+            label="Model",
+            elem_id="profile",
+        )
+        preset = gr.Dropdown(
+            [("As published", "exact"), ("Fast", "fast"), ("Streamed, for long clips", "stream")],
+            value="exact",
+            label="Way to denoise",
+            visible=False,
+            elem_id="preset",
+        )
+    return profile, preset
 
 
 def _further_options(default: AnimationOptions) -> dict[str, Any]:

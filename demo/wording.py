@@ -9,7 +9,7 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from portrait_anim.challenge_page import dot_corners, step_text
+from portrait_anim.challenge_page import code_request, dot_corners, step_text
 from portrait_anim.consent.records import Cameo, Challenge, Grant, Usage
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def challenge_text(challenge: Challenge) -> str:
     steps = "".join(f'<li data-action="{action}">{escape(step_text(action))}</li>' for action in challenge.actions)
     digits = ""
     if challenge.code:
-        asked = "Then say" if challenge.code_policy == "required" else "If you can, then say"
-        digits = f'<p>{asked} aloud in English, digit by digit: <b class="digits">{escape(challenge.code)}</b></p>'
+        digits = f'<p>{code_request(challenge)}: <b class="digits">{escape(challenge.code)}</b></p>'
     return (
         f'<div class="challenge" data-dot="{escape(dot_corners(challenge))}" data-code="{escape(challenge.code)}">'
         "<p><b>Record one video in which you do this, in this order.</b> Look into the camera first, take about two "

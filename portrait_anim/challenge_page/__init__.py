@@ -35,6 +35,16 @@ def step_text(action: ChallengeAction) -> str:
     return words[:1].upper() + words[1:]
 
 
+def code_request(challenge: Challenge) -> str:
+    """Return how the digits of a challenge are asked for; only English is understood.
+
+    Args:
+        challenge: What is asked; with digits.
+    """
+    asked = "Then say" if challenge.code_policy == "required" else "If you can, then say"
+    return f"{asked} these digits aloud in English, one by one"
+
+
 def dot_corners(challenge: Challenge) -> str:
     """Return the way of the dot as JSON corners `[time_s, right, up]`, an empty list when there is none.
 
@@ -104,8 +114,7 @@ def sweep_pages(folder: Path, now: datetime) -> None:
 def _code_text(challenge: Challenge) -> str:
     if not challenge.code:
         return ""
-    asked = "Then say" if challenge.code_policy == "required" else "If you can, then say"
-    return f'<p>{asked} these digits aloud in English, one by one:</p>\n<p class="code">{escape(challenge.code)}</p>'
+    return f'<p>{code_request(challenge)}:</p>\n<p class="code">{escape(challenge.code)}</p>'
 
 
 def _read(name: str) -> str:

@@ -56,7 +56,7 @@ def challenge(
 
     A page is written that leads through it, shows the dot and can record with the camera of this machine.
     """
-    from portrait_anim.challenge_page import step_text, sweep_pages, write_page
+    from portrait_anim.challenge_page import code_request, step_text, sweep_pages, write_page
     from portrait_anim.consent.store import open_store
     from portrait_anim.enrolment import issue_challenge_for
 
@@ -76,7 +76,7 @@ def challenge(
     for number, action in enumerate(issued.actions, start=1):
         say(f"  {number}. {step_text(action)}, then look ahead again")
     if issued.code:
-        say(f"{'Then' if code == 'required' else 'If you can, then'} say aloud, one by one: {' '.join(issued.code)}")
+        say(f"{code_request(issued)}: {' '.join(issued.code)}")
     say(f"This page leads you through it{', shows the dot' if dot else ''} and records: {written}", style="bold")
     say(f"Then: {answer} --video VIDEO")
     if open_page and not as_json:

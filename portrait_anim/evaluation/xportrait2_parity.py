@@ -159,7 +159,6 @@ def check_pipeline(golden: Golden) -> Iterator[Comparison]:
     arrays = golden.arrays
     picture, size = arrays["ref_u8"], arrays["noise"].shape[-1] * 8
     yield from golden.compare("ref_tensor", portrait_tensor(picture, size))
-    # 1. portrait and motion
     token = encode_image(load("image_encoder"), picture)
     yield from golden.compare("clip_embed", token)
     encoder = load("motion_encoder")
@@ -170,7 +169,6 @@ def check_pipeline(golden: Golden) -> Iterator[Comparison]:
     yield from golden.compare("ref_latent", latent)
     yield from golden.compare("ref_latent_blurred", blur_latent(latent))
     taps = tuple(tap.half().float() for tap in load("reference_unet")(latent, token))
-    # 2. denoising
     unet = load("denoising_unet")
     calls = _Calls(golden, unet)
     options = SamplingOptions(
@@ -188,7 +186,6 @@ def check_pipeline(golden: Golden) -> Iterator[Comparison]:
     yield from golden.compare("t_per_call", torch.tensor(calls.timesteps), 1e-12)
     yield from calls.comparisons
     yield from golden.compare("final_latents", latents, WHOLE)
-    # 3. pictures
     if "video" in arrays:
         yield from golden.compare("video", torch.cat(list(decode_frames(load("vae"), latents))).transpose(0, 1), WHOLE)
 

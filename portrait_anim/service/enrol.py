@@ -169,7 +169,7 @@ def _challenge(service: Service, link: str, found: EnrolmentLink, challenge: Cha
     steps = [{"action": action, "text": challenge_page.step_text(action)} for action in challenge.actions]
     return page(
         "challenge.html", link=link, challenge_id=challenge.id, steps=steps,
-        code=challenge.code, code_required=challenge.code_policy == "required",
+        code=challenge.code, code_request=challenge_page.code_request(challenge),
         dot_path=challenge_page.dot_corners(challenge), has_dot=bool(challenge.dot_path),
         dot_required=service.settings.dot == "required",
         expires_iso=challenge.expires.isoformat(), expires_text=f"{challenge.expires:%H:%M}",

@@ -113,6 +113,7 @@ def test_a_photo_leads_to_movements_that_are_good_for_this_link_only(world):
     link, other = link_for(world), link_for(world, "Somebody else")
     shown = start(world, link)
     assert shown.status_code == 200
+    assert "these digits aloud in English, one by one:" in shown.text
     assert len(re.findall(r"<li data-action=", shown.text)) == 6
     assert re.search(r'id="code"[^>]*>\d{6}<', shown.text)
     kept = list(world.app.state.service.incoming.iterdir())
