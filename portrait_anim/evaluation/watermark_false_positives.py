@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from portrait_anim.evaluation.unmarked_pictures import drawn, photographs
+from portrait_anim.evaluation.watermark_log import append_line, whole_lines
 from portrait_anim.provenance import watermark_code
 from portrait_anim.provenance.watermark import read_frames
 from portrait_anim.provenance.watermark_reading import Search
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, help="file of JSON lines to go on with")
     options = parser.parse_args()
     there = options.resume is not None and options.resume.exists()
-    lines = options.resume.read_text(encoding="utf-8").splitlines() if there else []
+    lines = whole_lines(options.resume) if there else []
     blocks = [Block(**json.loads(line)) for line in lines]
     known = {block.number for block in blocks}
     for number in range(-(-options.frames // BLOCK_FRAMES)):
@@ -148,8 +149,7 @@ def main() -> None:
         )
         blocks.append(block)
         if options.resume is not None:
-            with options.resume.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(block)) + "\n")
+            append_line(options.resume, asdict(block))
         found = sum(block.found for block in blocks)
         sys.stderr.write(f"{found} found in {len(blocks) * BLOCK_FRAMES} frames\n")
     sys.stdout.write(summary(blocks) + "\n")

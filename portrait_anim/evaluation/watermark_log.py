@@ -17,6 +17,38 @@ from portrait_anim.types import UInt8Array
 _Row = TypeVar("_Row", PairResult, AttackResult)
 
 
+def whole_lines(path: Path) -> list[str]:
+    """Lines of a file of results without a last one that was cut off while it was written.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1].decode("utf-8", errors="replace").splitlines()
+
+
+def append_line(path: Path, values: dict[str, Any]) -> None:
+    """Append a result to a file, in place of one that was cut off.
+
+    Args:
+        path: The file; made if it does not exist.
+        values: The result.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with path.open("a+b") as file:
+        file.seek(0)
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if content[whole:].startswith(b"{"):
+            file.truncate(whole)
+        file.write(json.dumps(values).encode() + b"\n")
+
+
 class ResultLog(Generic[_Row]):
     """Results of one clip in a file of JSON lines, the first of which names the clip.
 
@@ -45,7 +77,7 @@ class ResultLog(Generic[_Row]):
             self._append(header)
             return
         try:
-            there, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+            there, *lines = (json.loads(line) for line in whole_lines(path))
             if there == header:
                 self.results = [row(**line) for line in lines]
         except (ValueError, TypeError) as error:
@@ -58,5 +90,4 @@ class ResultLog(Generic[_Row]):
         self._append(asdict(result))
 
     def _append(self, line: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
+        append_line(self._path, line)

@@ -291,7 +291,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             mouth = warped.mouth_at(prepared, self.warp_field, options.size_px)
             out = torch.lerp(out, mouth[:, :3], KEEP_INTERIOR * mouth[:, 3:])
         out = warped.eyes_at(prepared, self.warp_field.field, options.size_px).over(out)
-        if target.tongue is not None:
+        if target.tongue is not None and target.tongue[part][:, 0].max() > 0:  # most frames show none
             tongue = torch.from_numpy(target.tongue[part]).to(self.device)
             out = warped.tongue_at(prepared, self.warp_field.field, tongue, options.size_px).over(out)
         return from_tensor((out.clamp(-1, 1) + 1) / 2)

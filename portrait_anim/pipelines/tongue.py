@@ -35,11 +35,18 @@ def tongue_to_show(read: Float32Array, gain: float = 1.0) -> Float32Array:
     return np.asarray(np.concatenate([out, np.clip(sure * read[:, 1:], -out, out)], axis=1), dtype=np.float32)
 
 
-def let_through(change: Float32Array, tongue: Float32Array) -> Float32Array:
-    """Change of coefficients `(T, K)` in which the jaw opens by at least what a tongue `(T, 3)` needs."""
+def let_through(change: Float32Array, own: Float32Array, tongue: Float32Array) -> Float32Array:
+    """Change of a portrait's coefficients `(T, K)` after which its jaw is open by at least what a tongue needs.
+
+    Args:
+        change: `(T, K)`.
+        own: The portrait's coefficients `(K,)`; a mouth that is open already has to open less.
+        tongue: `(T, 3)`, as `tongue_to_show` gives it.
+    """
     low, high = _THROUGH
     share = np.clip((tongue[:, 0] - low) / (high - low), 0, 1)
-    missing = np.maximum(_PARTED + _LONGER * tongue[:, 0] - change[:, _JAW_OPEN], 0)
+    open_by = max(float(own[_JAW_OPEN]), 0.0) + change[:, _JAW_OPEN]
+    missing = np.maximum(_PARTED + _LONGER * tongue[:, 0] - open_by, 0)
     out = change.copy()
     out[:, _JAW_OPEN] += share * missing
     return out

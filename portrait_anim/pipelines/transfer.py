@@ -146,7 +146,8 @@ def expression_change(driver: Float32Array, reference: Float32Array, own: Float3
     calmest = np.quantile(driver[:, faces], CALM, axis=0)
     rest[faces] = np.minimum(rest[faces], np.maximum(calmest, own[faces]))
     change = driver - rest
-    room = np.clip((1 - own) / (1 - rest), LEAST_ROOM, 1)
+    left = np.where(rest < 1, 1 - rest, np.inf)  # somebody who beams at rest leaves no room
+    room = np.clip((1 - own) / left, LEAST_ROOM, 1)
     room[len(EXPRESSIONS) :] = 1
     return np.asarray(np.where(change > 0, change * room, change), dtype=np.float32)
 
@@ -174,7 +175,7 @@ def transfer(
     tongue = None
     if motion.tongue is not None and "mouth" in options.regions:
         tongue = tongue_to_show(motion.tongue, options.expression_gain)
-        change = let_through(change, tongue)
+        change = let_through(change, own, tongue)
     moved = coefficients.lift(change)
     latent = np.broadcast_to(still.latent, motion.latent.shape).copy()
     for region, (first, last) in TOKEN_GROUPS.items():

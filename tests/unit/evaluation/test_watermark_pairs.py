@@ -54,6 +54,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, marked):
     first, *others = _pairs(("darker", "flip"), ("darker", "crop 60 %"))
     log = ResultLog(path, PairResult, marked, 0)
     measure_pairs(OwnMark(RENDER_ID), marked, [first], fps=4.0, on_result=log.add)
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"first": "dark')  # the run ended while it wrote
     again = ResultLog(path, PairResult, marked, 0)
     assert [result.second for result in again.results] == ["flip"]
     new = []
@@ -62,6 +64,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, marked):
     )
     assert [result.second for result in new] == ["crop 60 %"]
     assert len(results) == 2
+    again.add(new[0])
+    assert len(ResultLog(path, PairResult, marked, 0).results) == 2  # what was cut off is gone
 
 
 @pytest.mark.parametrize("text", ["", "not JSON", json.dumps({"clip_and_seed_sha256": "0"})])

@@ -120,6 +120,14 @@ def test_a_smile_on_a_smile_stays_a_smile_and_can_end():
     assert 0.8 < wide[0, JAW] <= 1.0
 
 
+def test_who_beams_at_rest_has_no_room_left():
+    driver = np.stack([coefficients(mouthSmile_L=v) for v in (1.0, 1.4)])
+    change = expression_change(driver, driver[0], coefficients(mouthSmile_L=1.0))
+    smile = EXPRESSIONS.index("mouthSmile_L")
+    assert change[0, smile] == 0
+    assert 0 < change[1, smile] < 0.1
+
+
 def test_eyes_that_look_aside_from_the_start_do_so_in_the_portrait():
     driver = np.zeros((2, NUM_COEFFICIENTS), np.float32)
     driver[:, GAZE] = 1.2

@@ -62,10 +62,14 @@ def test_without_a_tongue_nothing_else_changes():
 def test_the_jaw_of_a_tongue_inside_stays_where_it_is():
     change = np.random.default_rng(0).normal(size=(2, 55)).astype(np.float32)
     change[:, JAW] = (-0.3, -0.3)
-    moved = let_through(change, np.array([[0.09, 0.0, 0.0], [0.9, 0.0, 0.0]], np.float32))
+    out = np.array([[0.09, 0.0, 0.0], [0.9, 0.0, 0.0]], np.float32)
+    own = np.zeros(55, np.float32)
+    moved = let_through(change, own, out)
     assert np.array_equal(moved[0], change[0])
     assert moved[1, JAW] > 0.2
     assert np.array_equal(np.delete(moved, JAW, axis=1), np.delete(change, JAW, axis=1))
+    own[JAW] = 0.3  # an open mouth opens less
+    assert let_through(change, own, out)[1, JAW] == pytest.approx(moved[1, JAW] - 0.3, abs=1e-5)
 
 
 def test_regions_without_the_mouth_leave_the_tongue_inside():
