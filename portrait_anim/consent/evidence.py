@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from portrait_anim.types import Float64Array
 
 OriginMark = Literal["own_watermark", "own_manifest", "ai_manifest", "damaged_manifest"]
 """Signs in a file that it was made or changed by a generator, not by a camera."""
+_LONGEST_DAYS: Final = 36_500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +125,8 @@ class EnrolmentPolicy:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"expected {name} to be 0 or more, got {value}")
+        if self.keep_video_days > _LONGEST_DAYS:
+            raise ValueError(f"expected keep_video_days of at most {_LONGEST_DAYS}, got {self.keep_video_days:g}")
         if self.same_face not in {"refuse", "flag"}:
             raise ValueError(f"expected same_face refuse or flag, got {self.same_face!r}")
         if self.passive_liveness not in {"when_installed", "required"}:

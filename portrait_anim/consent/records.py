@@ -144,7 +144,7 @@ class Cameo:
         name: What the owner calls it; empty after deletion.
         kind: `"real"` (a living person passed the challenge) or `"fictional"` (stated by the operator).
         portrait_digest: sha256 of the decoded enrolled portrait, hexadecimal; empty after deletion.
-        embeddings: Who it is: the portrait, and for real people also the mean over the challenge video.
+        embeddings: Who it is: the portrait, and for real people after it the mean over the challenge video.
         created: When it was enrolled [UTC].
         status: `"active"` or `"deleted"`.
         statement: The operator's statement why a fictional figure has no one to ask; empty for real people.

@@ -31,6 +31,7 @@ def test_the_deployments_own_check_of_age_is_loaded(tmp_path: Path, monkeypatch:
         {"age_check": "no_such_module:adult"}, {"age_check": "json:no_such_function"}, {"age_check": "json"},
         {"age_check": ".json:load"},
         {"age_check": "json:__name__"}, {"same_face": "ignore"}, {"keep_video_days": float("nan")},
+        {"keep_video_days": 1e9},
     ],
 )  # fmt: skip
 def test_demands_that_make_no_sense_are_usage_errors(wrong: dict[str, object]) -> None:
