@@ -173,9 +173,9 @@ def _age_refusal(challenge: Challenge, portrait: Path, video: Path, policy: Enro
         return ""
     try:
         refusal = policy.age_check(challenge=challenge, portrait=portrait, video=video)
-    except Exception:
-        # Foreign code: whatever goes wrong in it, nobody is enrolled, and the person learns no internals.
-        logger.exception("the check of age of challenge %s failed", challenge.id)
+    except Exception as error:  # noqa: BLE001  foreign code: whatever goes wrong in it, nobody is enrolled
+        # Neither the log nor the person learns what it says, which may name somebody.
+        logger.error("the check of age of challenge %s failed: %s", challenge.id, type(error).__name__)
         return "it could not be made; try again later"
     if refusal is None:
         return ""

@@ -9,11 +9,13 @@ import av
 import numpy as np
 import pytest
 
+from portrait_anim.consent.evidence import EnrolmentPolicy
 from portrait_anim.consent.recording_checks import first_cut
+from portrait_anim.consent.records import Challenge
 from portrait_anim.errors import MediaError
 from portrait_anim.media.reader import VideoReader
 from portrait_anim.media.writer import VideoWriter
-from portrait_anim.observation import check_sizes
+from portrait_anim.observation import Watched, check_sizes, gather_evidence
 from portrait_anim.recording import SceneWatcher, screen_pattern
 from portrait_anim.recording_origin import file_digest, origin_marks, recorded_at, track_lengths
 from portrait_anim.types import AudioTrack, FaceObservation, Frame
@@ -121,3 +123,24 @@ def test_lengths_of_picture_and_sound_are_measured(tmp_path: Path) -> None:
         for _ in range(30):
             video.write(np.zeros((64, 64, 3), np.uint8))
     assert track_lengths(path) == (pytest.approx(3.0, abs=0.15), pytest.approx(1.0, abs=0.2))
+
+
+def test_a_check_of_age_that_fails_refuses_and_the_log_names_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def check(**_: object) -> str | None:
+        raise RuntimeError("no papers of Eve")
+
+    path, now = tmp_path / "film.mp4", datetime(2030, 1, 1, tzinfo=timezone.utc)
+    with VideoWriter(path, fps=Fraction(10), size=(64, 64)) as video:
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    asked = Challenge(
+        id="cha_0123456789abcdef", name="Eve", nonce="0", actions=("smile",), issued=now, expires=now,
+        code_policy="off",
+    )  # fmt: skip
+    watched = Watched()
+    watched.see(Frame(image=np.zeros((64, 64, 3), np.uint8), time_s=0.0, index=0), None, closely=False)
+    evidence = gather_evidence(asked, path, path, watched=watched, policy=EnrolmentPolicy(age_check=check))
+    assert evidence.age_refusal == "it could not be made; try again later"
+    assert "cha_0123456789abcdef failed: RuntimeError" in caplog.text
+    assert "Eve" not in caplog.text
