@@ -9,6 +9,7 @@ from portrait_anim.consent.denylist import is_denied
 from portrait_anim.consent.grants import list_grants
 from portrait_anim.consent.judging import judge
 from portrait_anim.consent.ledger import Ledger
+from portrait_anim.consent.people_search import shows_real_person
 from portrait_anim.consent.records import Decision, RenderRequest, Usage, duration_ms
 from portrait_anim.consent.rows import find_cameo
 from portrait_anim.consent.store import ConsentStore
@@ -101,7 +102,8 @@ def why_withdrawn(store: ConsentStore, cameo_id: str, grant_id: str, now: dateti
         now: Current time, timezone-aware.
 
     Returns:
-        One word: `"deleted"`, `"denylisted"`, `"revoked"` or `"expired"`; empty when the grant still stands.
+        One word: `"deleted"`, `"denylisted"`, `"matches_real_person"`, `"revoked"` or `"expired"`; empty when the grant
+        still stands.
     """
     with store.read() as connection:
         cameo = find_cameo(connection, store, cameo_id)
@@ -109,6 +111,8 @@ def why_withdrawn(store: ConsentStore, cameo_id: str, grant_id: str, now: dateti
             return "deleted"
         if is_denied(connection, store, cameo):
             return "denylisted"
+        if cameo.kind == "fictional" and shows_real_person(connection, store, cameo):
+            return "matches_real_person"
     grant = next((grant for grant in list_grants(store, cameo_id) if grant.id == grant_id), None)
     if grant is None or grant.revoked_at is not None:
         return "revoked"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ from portrait_anim.consent.permit import RenderPermit, authorise
 from portrait_anim.consent.records import RenderRequest
 from portrait_anim.consent.registry import delete_cameo, enroll_fictional, list_cameos
 from portrait_anim.consent.renders import record_render
+from portrait_anim.consent.rows import put_cameo
 from portrait_anim.consent.store import ConsentStore, open_store
 from portrait_anim.scenes.permission import was_rendered, why_withdrawn
 from portrait_anim.scenes.shelf import FinishedShot, ShotShelf
@@ -95,6 +97,17 @@ def test_a_face_put_on_the_denylist_destroys_the_shot(
     assert why_withdrawn(store, shot.cameo_id, shot.grant_id, NOW) == "denylisted"
     assert shelf.find(KEY, "one", store, NOW) is None
     assert list(shelf.folder.iterdir()) == []
+
+
+def test_a_person_who_enrols_destroys_the_shot_of_a_figure_with_their_face(
+    store: ConsentStore, shelf: ShotShelf, shot: FinishedShot
+) -> None:
+    (figure,) = list_cameos(store)
+    person = replace(figure, id="cam_0123456789abcdef", kind="real", statement="")
+    with store.write() as connection:
+        put_cameo(connection, store, person, new=True)
+    assert why_withdrawn(store, shot.cameo_id, shot.grant_id, NOW) == "matches_real_person"
+    assert shelf.find(KEY, "one", store, NOW) is None
 
 
 def test_an_expired_grant_destroys_the_shot(store: ConsentStore, shelf: ShotShelf, shot: FinishedShot) -> None:
