@@ -64,6 +64,9 @@ def load_pipeline(
     logging.disable_progress_bar()
     pipeline = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, **_preview(folder, dtype))
     pipeline.set_progress_bar_config(disable=True)
+    for network in pipeline.components.values():  # without accelerate, diffusers leaves some in float32
+        if isinstance(network, torch.nn.Module) and any(p.dtype != dtype for p in network.parameters()):
+            network.to(dtype)
     if offload:
         pipeline.enable_model_cpu_offload(device=device)
     else:
