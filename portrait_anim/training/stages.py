@@ -89,7 +89,7 @@ STAGES: Final[Mapping[str, StageSpec]] = MappingProxyType(
         for stage in (
             StageSpec(
                 name="motion", data="crops", step=crops_step, aim="expression, gaze and pose of a face crop",
-                trains=("motion_encoder", "warp_field.heads"), conclude=drop_unread,
+                trains=("motion_encoder", "warp_field.heads"), frozen=("motion_encoder.tongue",), conclude=drop_unread,
             ),
             StageSpec(
                 name="warp", data="samples", step=warp_step, aim="portrait geometry, flow, visibility",

@@ -5,6 +5,8 @@ import itertools
 import torch
 
 from portrait_anim.models import LiteMotionEncoder
+from portrait_anim.training.stages import STAGES
+from portrait_anim.training.state import start
 from portrait_anim.training.tongue import measure, teach, tongue_crops
 
 
@@ -48,3 +50,12 @@ def test_measure_is_the_same_every_time():
     encoder = LiteMotionEncoder(channels=(8, 16, 16, 16, 16), blocks=(0,) * 5, fine_channels=4).eval()
     first, second = (measure(encoder, itertools.repeat(faces(16)), 1) for _ in range(2))
     assert first == second
+
+
+def test_training_the_encoder_leaves_the_tongues_reader_alone(tmp_path):
+    settings = {"batch_size": 2, "learning_rate": 1e-3}
+    state = start(STAGES["motion"], tmp_path, device=torch.device("cpu"), initial=None, settings=settings)
+    reader = state.nets.motion_encoder.tongue
+    assert not any(p.requires_grad for p in reader.parameters())
+    assert not any(module.training for module in reader.modules())  # or its means would drift
+    assert any(p.requires_grad for p in state.nets.motion_encoder.parameters())
