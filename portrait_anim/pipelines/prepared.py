@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 
-from portrait_anim.models.lite.composite import enlarge
 from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.eyes import LiteEyes, ShownEyes, show_eyes
 from portrait_anim.models.lite.lips import LiteLips
@@ -85,7 +84,7 @@ class WarpedFrames:
         self, prepared: PreparedPortrait, field: ExpressionField, tongue: torch.Tensor, size: int
     ) -> ShownTongue:
         """The tongue, which does what `tongue` `(B, 3)` says, at side `size` of the frame [px]."""
-        batch, geometry, head = len(tongue), prepared.geometry, self.head
+        batch, geometry = len(tongue), prepared.geometry
         return show_tongue(
             prepared.tongue.expand(batch),
             prepared.lips.expand(batch),
@@ -94,7 +93,7 @@ class WarpedFrames:
             tongue,
             geometry.rotation.expand(batch, 3, 3),
             geometry.scale.expand(batch),
-            (head.rotation, head.anchor_source, head.anchor_target, head.scale),
+            self.head.parts,
             size,
         )
 
@@ -102,9 +101,8 @@ class WarpedFrames:
         """What shows between the lips at another side of the frame [px]: colour and opacity `(B, 4, size, size)`."""
         batch = len(self.change)
         lips, geometry = prepared.lips.expand(batch), prepared.geometry.expand(batch)
-        interior = warp_field.look_between(lips, geometry, self.change, self.coefficients, self.head, size)
-        hidden = enlarge(self.field.own_teeth, size)
-        return torch.cat([interior[:, :3], interior[:, 3:] * (1 - hidden)], dim=1)
+        own_teeth = self.field.own_teeth
+        return warp_field.look_between(lips, geometry, self.change, self.coefficients, self.head, own_teeth, size)
 
 
 def turn_eyes(

@@ -51,6 +51,11 @@ class HeadMotion:
     anchor_target: torch.Tensor
     scale: torch.Tensor
 
+    @property
+    def parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rotation, anchor in portrait and frame, scale, as `geometry.move_positions` takes them."""
+        return self.rotation, self.anchor_source, self.anchor_target, self.scale
+
 
 @dataclass
 class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
@@ -276,7 +281,6 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         covers `(B, 1, s, s)` of every cell, leaves a gap. Teeth that a portrait shows stay while its mouth opens
         little; wider open they would be half a row beside an average one.
         """
-        rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
         opening = after[:, _JAW_OPEN] - before[:, _JAW_OPEN]
         exchanged = ((opening - EXCHANGE_TEETH[0]) / (EXCHANGE_TEETH[1] - EXCHANGE_TEETH[0])).clamp(0, 1)
         exchanged = exchanged[:, None, None, None]
@@ -286,13 +290,11 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if lips is None:
                 place = pixel_grid(side, covered.device).expand(len(after), -1, -1, -1)
                 colour, present = self.mouth(
-                    place, geometry.mouth, after, geometry.rotation, geometry.scale, rigid, side
+                    place, geometry.mouth, after, geometry.rotation, geometry.scale, head.parts, side
                 )
                 gap = (1.3 - 4 * F.avg_pool2d(covered, 3, 1, 1)).clamp(0, 1)
                 return torch.cat([colour, torch.maximum(gap, own_teeth * exchanged) * present], dim=1), own
-            interior = self.look_between(lips, geometry, after - before, after, head, 2 * side)
-        hidden = enlarge(own, 2 * side)
-        return torch.cat([interior[:, :3], interior[:, 3:] * (1 - hidden)], dim=1), own
+            return self.look_between(lips, geometry, after - before, after, head, own, 2 * side), own
 
     def look_between(
         self,
@@ -301,6 +303,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         change: torch.Tensor,
         after: torch.Tensor,
         head: HeadMotion,
+        own_teeth: torch.Tensor,
         side: int,
     ) -> torch.Tensor:
         """What shows between lips.
@@ -311,16 +314,18 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             change: Change of the coefficients since the portrait `(B, K)`.
             after: Coefficients to show `(B, K)`.
             head: Rigid head motion.
+            own_teeth: What remains of the portrait's own teeth, which hide what is behind them, `(B, 1, s, s)`.
             side: Side S of the frame.
 
         Returns:
             Colour in [-1, 1] and opacity in [0, 1], `(B, 4, S, S)`.
         """
-        rigid = (head.rotation, head.anchor_source, head.anchor_target, head.scale)
-        parted = part_lips(lips, self.field, change, geometry.rotation, geometry.scale, rigid, side)
-        colour, _ = self.mouth(parted.place, geometry.mouth, after, geometry.rotation, geometry.scale, rigid, side)
+        fitted = (geometry.rotation, geometry.scale, head.parts, side)
+        parted = part_lips(lips, self.field, change, *fitted)
+        colour, _ = self.mouth(parted.place, geometry.mouth, after, *fitted)
         colour = (colour + 1) * parted.light - 1
-        return parted.spread(torch.cat([colour, parted.opening[:, None]], dim=1), side)
+        interior = parted.spread(torch.cat([colour, parted.opening[:, None]], dim=1), side)
+        return torch.cat([interior[:, :3], interior[:, 3:] * (1 - enlarge(own_teeth, side))], dim=1)
 
     def _move(
         self, geometry: LitePortraitGeometry, head: HeadMotion, change: torch.Tensor
@@ -330,15 +335,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         offset = self.field(change, geometry.canonical) * (1 - geometry.opened)
         flip = offset.new_tensor([1.0, -1.0, -1.0])[:, None, None]
         offset = torch.einsum("bij,bjhw->bihw", geometry.rotation, offset * flip) * geometry.scale[:, None, None, None]
-        return move_points(
-            geometry.depth,
-            offset,
-            geometry.rigidity,
-            head.rotation,
-            head.anchor_source,
-            head.anchor_target,
-            head.scale,
-        )
+        return move_points(geometry.depth, offset, geometry.rigidity, *head.parts)
 
     def _correct(self, condition: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Flow correction and visibility `(B, 3, h, w)` from the warped features."""

@@ -45,12 +45,25 @@ def xportrait2():
         ).eval(),
         scheduler=DDIMScheduler(**DDIM_CONFIG),
     )  # fmt: skip
-    with torch.no_grad():
-        for name, tensor in built.denoising_unet.named_parameters():
-            if "modules" in name and name.endswith("proj_out.weight"):
-                tensor.normal_(std=0.3)
+    _wake(built.denoising_unet)
     built.set_progress_bar_config(disable=True)
     return built
+
+
+@pytest.fixture(scope="module")
+def unet():
+    """A tiny denoiser whose motion modules, which start at zero, do something."""
+    torch.manual_seed(0)
+    net = XPortrait2DenoisingUNet(motion_dim=4, **UNET).eval()
+    _wake(net)
+    return net
+
+
+def _wake(net):
+    with torch.no_grad():
+        for name, tensor in net.named_parameters():
+            if "modules" in name and name.endswith("proj_out.weight"):
+                tensor.normal_(std=0.3)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from portrait_anim.models import XPortrait2DenoisingUNet
 from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG
 from portrait_anim.models.xportrait2.denoising_unet import RowCondition
 from portrait_anim.pipelines.context import WindowPlan
@@ -25,17 +24,6 @@ OPTIONS = SamplingOptions(num_steps=2, plan=WindowPlan(size=4, overlap=1), seed=
 @pytest.fixture
 def scheduler():
     return DDIMScheduler(**DDIM_CONFIG)
-
-
-@pytest.fixture(scope="module")
-def unet():
-    torch.manual_seed(0)
-    net = XPortrait2DenoisingUNet(block_channels=(32, 32, 32, 32), heads=2, context_dim=8, motion_dim=4).eval()
-    with torch.no_grad():
-        for name, tensor in net.named_parameters():
-            if "modules" in name and name.endswith("proj_out.weight"):
-                tensor.normal_(std=0.3)
-    return net
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import torch
 from diffusers import DDIMScheduler
 
 from portrait_anim.errors import InputError
-from portrait_anim.models import XPortrait2DenoisingUNet
 from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG
 from portrait_anim.pipelines.xportrait2_ahead import WorkAhead
 from portrait_anim.pipelines.xportrait2_checks import check_placement
@@ -133,17 +132,6 @@ def test_networks_that_take_turns_cannot_work_side_by_side():
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(scope="module")
-def unet():
-    torch.manual_seed(0)
-    net = XPortrait2DenoisingUNet(block_channels=(32, 32, 32, 32), heads=2, context_dim=8, motion_dim=4).eval()
-    with torch.no_grad():
-        for name, tensor in net.named_parameters():
-            if "modules" in name and name.endswith("proj_out.weight"):
-                tensor.normal_(std=0.3)
-    return net
 
 
 @torch.inference_mode()
