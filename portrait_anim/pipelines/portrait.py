@@ -24,12 +24,10 @@ from portrait_anim.face.paste import paste_back, soft_mask
 from portrait_anim.face.track import TrackedFrame, track
 from portrait_anim.media.image import from_tensor, pixel_digest, to_tensor
 from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceEncoder, LiteWarpField
-from portrait_anim.models.lite.both_sides import encode_both_sides
 from portrait_anim.models.lite.composite import KEEP_INTERIOR, backdrop, behind_head, keep_interior, show
 from portrait_anim.models.lite.eyes import LiteEyes, take_out
 from portrait_anim.models.lite.geometry import euler_to_matrix
 from portrait_anim.models.lite.lips import find_lips
-from portrait_anim.models.lite.motion_encoder import LiteMotionOutput
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
 from portrait_anim.models.lite.tongue import look_of
 from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry
@@ -37,8 +35,9 @@ from portrait_anim.pipelines.detail import add_detail
 from portrait_anim.pipelines.motion import STATUS, MotionSequence, StillMotion, TargetMotion, camera_to_image
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.prepared import PreparedPortrait, WarpedFrames, landmarks_in_crop, turn_eyes
+from portrait_anim.pipelines.reading import read_face
 from portrait_anim.pipelines.transfer import HeadCoefficients, transfer
-from portrait_anim.types import CropTransform, FaceObservation, Float32Array, Frame, UInt8Array
+from portrait_anim.types import FaceObservation, Float32Array, Frame, UInt8Array
 
 NETWORK_SIDE = 256
 CHUNK = 4  # frames computed together
@@ -141,14 +140,8 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             return None
         size = self.motion_encoder.config.sample_size
         transform = motion_transform_from(tracked.centre, tracked.scale, size)
-        out = self._encode_motion(crop(tracked.frame.image, transform))
-        anchor, scale = _to_frame(out, transform)
-        latent, rotation, tongue = (_array(v[0]) for v in (out.latent, out.rotation, out.tongue))
-        return latent, rotation, tongue, anchor, scale, STATUS.index(tracked.status)
-
-    def _encode_motion(self, face_crop: UInt8Array) -> LiteMotionOutput:
-        sample = to_tensor(face_crop[None]).to(self.device) * 2 - 1
-        return encode_both_sides(self.motion_encoder, self.warp_field.heads, sample)
+        read = read_face(self.motion_encoder, self.warp_field.heads, tracked.frame.image, transform)
+        return read.latent, read.rotation, read.tongue, read.anchor, read.scale, STATUS.index(tracked.status)
 
     # 2. portrait -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -169,15 +162,14 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         low = crop(portrait, portrait_transform(face, NETWORK_SIDE))
         low_tensor = to_tensor(low[None]).to(self.device) * 2 - 1
         motion_map = motion_transform(face, self.motion_encoder.config.sample_size)
-        motion = self._encode_motion(crop(portrait, motion_map))
-        anchor, scale = _to_frame(motion, motion_map)
+        read = read_face(self.motion_encoder, self.warp_field.heads, portrait, motion_map)
         zoom = transform.matrix[0, 0] * 2 / options.size_px  # portrait px -> half crops
-        position = (transform.matrix @ np.append(anchor, 1.0)) * 2 / options.size_px - 1
+        position = (transform.matrix @ np.append(read.anchor, 1.0)) * 2 / options.size_px - 1
         still = StillMotion(
-            latent=_array(motion.latent[0]),
-            rotation=_array(motion.rotation[0]),
+            latent=read.latent,
+            rotation=read.rotation,
             anchor=position.astype(np.float32),
-            scale=float(scale * zoom),
+            scale=float(read.scale * zoom),
         )
         features = self.reference_encoder(low_tensor)
         landmarks = landmarks_in_crop(face, transform)
@@ -367,15 +359,6 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         return F.pixel_shuffle(sample, 4)
 
 
-def _to_frame(out: LiteMotionOutput, transform: CropTransform) -> tuple[Float32Array, float]:
-    """Placement in crop coordinates to anchor [frame px] and head scale [frame px per 10 cm]."""
-    x, y, log_scale = (float(v) for v in out.placement[0])
-    half = transform.size_px / 2
-    zoom = transform.matrix[0, 0]
-    anchor = (np.array([(x + 1) * half, (y + 1) * half]) - transform.matrix[:, 2]) / zoom
-    return anchor.astype(np.float32), float(np.exp(log_scale) * half / zoom)
-
-
 def _held(rows: list[_Row]) -> _Row:
     """The last motion, marked lost; before any was seen, a placeholder that is replaced afterwards."""
     lost = STATUS.index("lost")
@@ -383,7 +366,3 @@ def _held(rows: list[_Row]) -> _Row:
         return (*rows[-1][:5], lost)
     zeros = (np.zeros(n, np.float32) for n in ((1, 1), 3, 3, 2))
     return (*zeros, 1.0, lost)  # type: ignore[return-value]
-
-
-def _array(tensor: torch.Tensor) -> Float32Array:
-    return tensor.float().cpu().numpy()

@@ -97,6 +97,12 @@ def mirror_indices() -> list[int]:
     return [EXPRESSIONS.index(n) for n in partner]
 
 
+def mirrored_coefficients(coefficients: torch.Tensor) -> torch.Tensor:
+    """Coefficients `(B, 55)` of the mirrored face."""
+    expression, gaze = coefficients[:, : len(EXPRESSIONS)], coefficients[:, len(EXPRESSIONS) :]
+    return torch.cat([expression[:, mirror_indices()], gaze * gaze.new_tensor([-1.0, 1.0])], dim=1)
+
+
 class ExpressionHeads(nn.Module):
     """Linear maps from token groups to what they mean; each group sees only its own tokens.
 

@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from portrait_anim.models import LiteMotionEncoder
-from portrait_anim.models.lite.both_sides import encode_both_sides
 from portrait_anim.models.lite.expression_field import ExpressionField
-from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS, ExpressionHeads
+from portrait_anim.models.lite.expressions import NUM_COEFFICIENTS
 from portrait_anim.models.lite.geometry import euler_to_matrix
 from portrait_anim.models.lite.lips import LOWER, UPPER, LiteLips
 from portrait_anim.models.lite.tongue import look_of, show_tongue
-from portrait_anim.models.lite.tongue_reader import mirrored_tongue
 from portrait_anim.models.lite.tongue_shape import TonguePose, build_tongue
 
 SIDE, SCALE, WIDTH, LIP = 128, 0.7, 0.36, 0.2
@@ -99,7 +97,7 @@ def test_pose_of_a_reading_stays_in_range():
 
 
 @torch.no_grad()
-def test_the_branch_changes_nothing_else_and_reads_mirror_images():
+def test_the_branch_changes_nothing_else():
     torch.manual_seed(0)
     encoder = LiteMotionEncoder(sample_size=32, channels=(8,) * 5, blocks=(0,) * 5, fine_channels=4).eval()
     faces = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -110,6 +108,3 @@ def test_the_branch_changes_nothing_else_and_reads_mirror_images():
     for name in ("latent", "rotation", "placement"):
         assert torch.equal(getattr(before, name), getattr(after, name))
     assert not torch.equal(before.tongue, after.tongue)
-    heads = ExpressionHeads()
-    here, there = (encode_both_sides(encoder, heads, f).tongue for f in (faces, faces.flip(-1)))
-    torch.testing.assert_close(there, mirrored_tongue(here))
