@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portrait_anim.errors import WeightsMissing
-from portrait_anim.models.xportrait2.download import NotAllowed, NotPublished, OnBytes, Unreachable, download
+from portrait_anim.models.xportrait2.download import NotAllowed, NotPublished, OnBytes, Refused, Unreachable, download
+from portrait_anim.models.xportrait2.drive import DriveFolder
 from portrait_anim.models.xportrait2.published import (
-    DRIVE_FOLDER,
+    FILES,
     HUB,
     PublishedFile,
     missing_files,
@@ -30,6 +30,7 @@ def fetch(
     accepted: bool,
     on_file: Callable[[str], None] | None = None,
     on_bytes: OnBytes | None = None,
+    files: Sequence[PublishedFile] = FILES,
     hub: str = HUB,
     pause_s: float = 1.0,
 ) -> None:
@@ -40,6 +41,7 @@ def fetch(
         accepted: Whether the user accepts `licence_text`.
         on_file: Told the file that is being downloaded.
         on_bytes: Told how much of it is there.
+        files: What to download; those that are there already are left alone.
         hub: Address of the Hugging Face Hub, or of a mirror.
         pause_s: Pause before asking a silent source again [s].
 
@@ -52,21 +54,25 @@ def fetch(
         raise WeightsMissing(f"expected the licences to be accepted first, got no consent.\n{licence_text()}")
     folder.mkdir(parents=True, exist_ok=True)
     reasons: list[str] = []
-    for file in missing_files(folder):
-        if file.source.repository:
-            if on_file:
-                on_file(file.path)
-            try:
-                reasons += _from_hub(file, folder, hub, on_bytes, pause_s)
-            except Unreachable as error:
-                reasons.append(str(error))
-                break
-    if any(file.source.drive_folder for file in missing_files(folder)):
+    closed: set[str] = set()  # sources that were found out of reach
+    drives: dict[str, DriveFolder] = {}
+    for file in missing_files(folder, files):
+        source = file.source.drive_folder or HUB
+        if source in closed:
+            continue
         if on_file:
-            on_file(DRIVE_FOLDER)
-        reasons += _from_drive(folder)
+            on_file(file.path)
+        try:
+            if file.source.drive_folder:
+                drive = drives.setdefault(source, DriveFolder(source, pause_s=pause_s))
+                reasons += drive.fetch(file.name_at_source, folder / file.path, on_bytes)
+            else:
+                reasons += _from_hub(file, folder, hub, on_bytes, pause_s)
+        except Unreachable as error:
+            reasons.append(str(error))
+            closed.add(source)
     try:
-        require_files(folder)
+        require_files(folder, files)
     except WeightsMissing as error:
         raise WeightsMissing("\n".join([str(error), *dict.fromkeys(reasons)]), files=error.files) from error
 
@@ -84,18 +90,7 @@ def _from_hub(file: PublishedFile, folder: Path, hub: str, on_bytes: OnBytes | N
             continue
         except NotAllowed:
             return [f"{file.source.url} asks you to log in and accept its licence: do that, then run 'hf auth login'"]
+        except Refused as error:
+            return [f"{error}: look at it in a browser"]
         return []
     return [f"{file.source.repository} has no {file.name_at_source}"]
-
-
-def _from_drive(folder: Path) -> list[str]:
-    """Download the Google Drive folder; returns why it was not possible, or nothing."""
-    if importlib.util.find_spec("gdown") is None:
-        return ["Google Drive needs a browser, or 'pip install gdown' and this command again"]
-    import gdown
-
-    try:
-        gdown.download_folder(url=DRIVE_FOLDER, output=str(folder), quiet=True, resume=True)
-    except Exception as error:  # noqa: BLE001  gdown raises bare exceptions of requests and its own
-        return [f"Google Drive: {str(error).splitlines()[0] if str(error) else type(error).__name__}"]
-    return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -117,18 +118,18 @@ def sources() -> tuple[PublishedSource, ...]:
     return tuple(dict.fromkeys(file.source for file in FILES))
 
 
-def missing_files(folder: Path) -> list[PublishedFile]:
+def missing_files(folder: Path, files: Sequence[PublishedFile] = FILES) -> list[PublishedFile]:
     """Needed files that are not below a download folder."""
-    return [file for file in FILES if file.needed and file.find(folder) is None]
+    return [file for file in files if file.needed and file.find(folder) is None]
 
 
-def require_files(folder: Path) -> None:
+def require_files(folder: Path, files: Sequence[PublishedFile] = FILES) -> None:
     """Check that all needed files are there.
 
     Raises:
         WeightsMissing: With a line per missing file: where it comes from and where it goes.
     """
-    missing = missing_files(folder)
+    missing = missing_files(folder, files)
     if missing:
         lines = "\n".join(
             f"  {folder / file.path}\n    {file.name_at_source} from {file.source.url} ({file.source.licence})"

@@ -1,81 +1,27 @@
 """Downloads from a hub on this machine: interrupted, damaged, refused, absent, onto a full disk."""
 
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from portrait_anim.errors import WeightsCorrupt, WeightsMissing
-from portrait_anim.models.xportrait2.download import Unreachable, download
+from portrait_anim.models.xportrait2.download import Refused, Unreachable, download
 from portrait_anim.models.xportrait2.fetch import fetch
 from portrait_anim.models.xportrait2.published import FILES, missing_files
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB
+OTHER = CONTENT[:-1] + b"!"  # of the same length
+LONGER = b"of a later day" + CONTENT
 FROM_HUB = [file for file in FILES if file.needed and file.source.repository]
 
 
-class Hub(ThreadingHTTPServer):
-    """Serves files as a model hub does, and what can go wrong with it.
-
-    Attributes:
-        files: Content by path.
-        cut_after: Bytes after which a connection breaks; `None` never.
-        status: Answer to everything, if not 0.
-        wrong_sum: Whether the published checksum is another file's.
-        asked: Path and `Range` of every request.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.asked = {}, []
-        self.cut_after, self.status, self.wrong_sum = None, 0, False
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        hub = self.server
-        hub.asked.append((self.path, self.headers.get("Range", "")))
-        content = hub.files.get(self.path)
-        if hub.status or content is None:
-            self.send_error(hub.status or 404)
-            return
-        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
-        if first >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            self.end_headers()
-            return
-        self.send_response(206 if first else 200)
-        digest = hashlib.sha256(b"other" if hub.wrong_sum else content).hexdigest()
-        self.send_header("X-Linked-ETag", f'"{digest}"')
-        self.send_header("Content-Length", str(len(content) - first))
-        self.end_headers()
-        rest = content[first:]
-        self.wfile.write(rest if hub.cut_after is None else rest[: hub.cut_after])
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
-def hub():
-    server = Hub()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
+def hub(serve):
+    server = serve()
     server.files["/file.bin"] = CONTENT
     for file in FROM_HUB:
         server.files[f"/{file.source.repository}/resolve/main/{file.name_at_source}"] = CONTENT + file.path.encode()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    return server
 
 
 def load(hub, target, **changes):
@@ -95,22 +41,107 @@ def test_a_line_that_breaks_again_and_again_still_brings_the_file(hub, tmp_path)
     load(hub, tmp_path / "file.bin")
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
     assert len(hub.asked) > 5
-    assert all(span.startswith("bytes=") for _, span in hub.asked[1:])
+    assert all(span.startswith("bytes=") for _, span, _ in hub.asked[1:])
 
 
-def test_a_later_call_goes_on_where_the_first_stopped(hub, tmp_path):
+def begin(hub, target):
+    """A first call that is interrupted; returns the bytes that it left."""
+
     def stop(done, total):
         if done > 1_000_000:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(hub, tmp_path / "file.bin", on_bytes=stop)
-    kept = (tmp_path / "file.bin.part").stat().st_size
+        load(hub, target, on_bytes=stop)
+    assert not target.exists()
+    return target.with_name(target.name + ".part").stat().st_size
+
+
+@pytest.mark.parametrize("mark", ["sum", "tag", "date"])
+def test_a_later_call_goes_on_where_the_first_stopped(hub, tmp_path, mark):
+    hub.mark = mark
+    kept = begin(hub, tmp_path / "file.bin")
     assert kept > 0
-    assert not (tmp_path / "file.bin").exists()
     load(hub, tmp_path / "file.bin")
-    assert hub.asked[-1][1] == f"bytes={kept}-"
+    ((_, span, condition),) = hub.asked[1:]
+    assert span == f"bytes={kept}-"
+    assert bool(condition) == (mark != "sum")
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("later", [OTHER, LONGER, CONTENT[:50_000]], ids=["same length", "longer", "shorter"])
+@pytest.mark.parametrize("obeys", [True, False], ids=["obeys If-Range", "ignores If-Range"])
+@pytest.mark.parametrize("mark", ["sum", "tag", "weak tag", "date", ""])
+def test_two_versions_are_never_glued_together(hub, tmp_path, mark, obeys, later):
+    hub.mark, hub.obeys_if_range = mark, obeys
+    begin(hub, tmp_path / "file.bin")
+    hub.files["/file.bin"] = later
+    load(hub, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == later
+
+
+@pytest.mark.parametrize("mark", ["sum", "tag", "date", ""])
+def test_a_file_may_change_while_the_line_breaks(hub, tmp_path, mark):
+    hub.mark, hub.cut_after = mark, 900_000
+
+    def change(done, total):
+        hub.files["/file.bin"] = OTHER
+        hub.cut_after = None
+
+    load(hub, tmp_path / "file.bin", on_bytes=change)
+    assert (tmp_path / "file.bin").read_bytes() == OTHER
+
+
+@pytest.mark.parametrize("mark", ["tag", ""])
+def test_what_is_complete_but_of_another_version_is_loaded_again(hub, tmp_path, mark):
+    hub.mark = mark
+    begin(hub, tmp_path / "file.bin")
+    (tmp_path / "file.bin.part").write_bytes(CONTENT)
+    hub.files["/file.bin"] = OTHER
+    load(hub, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == OTHER
+
+
+def test_bytes_of_an_unknown_version_stay_only_if_a_checksum_will_decide(hub, tmp_path):
+    for mark, requests in (("tag", 2), ("sum", 1)):
+        hub.mark = mark
+        hub.asked.clear()
+        (tmp_path / "file.bin.part").write_bytes(CONTENT[:500])
+        load(hub, tmp_path / "file.bin")
+        assert (tmp_path / "file.bin").read_bytes() == CONTENT
+        assert len(hub.asked) == requests
+
+
+def test_other_bytes_than_those_asked_for_are_not_appended(hub, tmp_path):
+    hub.mark = "tag"
+    begin(hub, tmp_path / "file.bin")
+    hub.shifts = True
+    load(hub, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_line_that_never_brings_more_is_given_up_without_marks(hub, tmp_path):
+    hub.mark, hub.cut_after = "", 300_000
+
+    def vary(done, total):
+        hub.cut_after = 200_000 + len(hub.asked) % 4 * 50_000
+
+    with pytest.raises(Unreachable):
+        load(hub, tmp_path / "file.bin", on_bytes=vary)
+    assert len(hub.asked) < 30
+
+
+def test_a_page_is_no_file_and_what_came_before_stays(serve, hub, tmp_path):
+    hub.mark = "tag"
+    kept = begin(hub, tmp_path / "file.bin")
+    page = serve(lambda request: request.send_page(200, "<title>Log in to this network</title>"))
+    with pytest.raises(Refused, match="page") as caught:
+        load(page, tmp_path / "file.bin")
+    assert "Log in" in caught.value.page
+    assert (tmp_path / "file.bin.part").stat().st_size == kept
+    with pytest.raises(WeightsMissing, match="shows a page"):
+        fetch(tmp_path / "downloads", accepted=True, files=FROM_HUB, hub=page.url, pause_s=0)
 
 
 def test_a_part_that_is_whole_or_too_long_is_understood(hub, tmp_path):
