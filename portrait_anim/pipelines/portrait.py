@@ -27,6 +27,7 @@ from portrait_anim.models import LiteDenoiser, LiteMotionEncoder, LiteReferenceE
 from portrait_anim.models.lite.composite import KEEP_INTERIOR, backdrop, behind_head, keep_interior, show
 from portrait_anim.models.lite.eyes import LiteEyes, take_out
 from portrait_anim.models.lite.geometry import euler_to_matrix
+from portrait_anim.models.lite.lashes import carry_lashes, lash_share
 from portrait_anim.models.lite.lips import find_lips
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
 from portrait_anim.models.lite.tongue import look_of
@@ -173,8 +174,8 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         features = self.reference_encoder(low_tensor)
         landmarks = landmarks_in_crop(face, transform)
-        geometry, mouth_is_open = self._fit_face(features, landmarks, still)
         sharp = to_tensor(output_crop[None]).to(self.device) * 2 - 1
+        geometry, mouth_is_open = self._fit_face(features, landmarks, still, lash_share(sharp.cpu(), landmarks))
         return PreparedPortrait(
             image=portrait,
             transform=transform,
@@ -193,15 +194,16 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     def _fit_face(
-        self, features: LiteReferenceFeatures, landmarks: torch.Tensor, still: StillMotion
+        self, features: LiteReferenceFeatures, landmarks: torch.Tensor, still: StillMotion, lashes: torch.Tensor
     ) -> tuple[LitePortraitGeometry, bool]:
         """Geometry of the portrait: its landmarks say which canonical point a pixel shows. And is its mouth open?"""
         field = self.warp_field.field
-        located = field.locate(landmarks[: len(field.landmarks)], NETWORK_SIDE)
+        canonical, known, opened = field.locate(landmarks[: len(field.landmarks)], NETWORK_SIDE)
+        canonical = carry_lashes(canonical, field, lashes.to(canonical))
         rotation = euler_to_matrix(torch.from_numpy(still.rotation)[None])
         scale = torch.tensor([still.scale], dtype=torch.float32)
-        values = (v.to(self.device) for v in (*located, rotation, scale))
-        return self.warp_field.fit(features, *values), bool(located[2].any())
+        values = (v.to(self.device) for v in (canonical, known, opened, rotation, scale))
+        return self.warp_field.fit(features, *values), bool(opened.any())
 
     def _take_out_eyes(
         self, sharp: torch.Tensor, landmarks: torch.Tensor, geometry: LitePortraitGeometry, still: StillMotion
