@@ -73,20 +73,24 @@ class Watched:
     def __init__(self, liveness: PassiveLiveness | None = None) -> None:
         self.scene = SceneWatcher()
         self._liveness = liveness
-        self._scores: list[float] = []
+        self._scores: list[float | None] = []
 
     def see(self, frame: Frame, face: FaceObservation | None, *, closely: bool) -> None:
         """Look at the next frame; `closely` where identity is measured, too."""
         self.scene.see(frame, face, closely=closely)
         if closely and face is not None and self._liveness is not None:
-            score = self._liveness(frame.image, face)
-            if score is not None:
-                self._scores.append(float(score))
+            self._scores.append(self._liveness(frame.image, face))
+
+    @property
+    def liveness_asked(self) -> bool:
+        """Whether a passive liveness network looks at the recording."""
+        return self._liveness is not None
 
     @property
     def live_score(self) -> float | None:
-        """Typical result of the passive liveness network, or `None` when there is none or it never told."""
-        return float(np.median(self._scores)) if self._scores else None
+        """Typical result of the passive liveness network, or `None` when it told of less than half of the frames."""
+        told = [score for score in self._scores if score is not None]
+        return float(np.median(told)) if told and 2 * len(told) >= len(self._scores) else None
 
 
 def check_sizes(portrait: Path, video: Path) -> None:
@@ -163,6 +167,7 @@ def gather_evidence(
         sound_s=sound_s,
         heard=spoken_code.hear_code(video) if listening else None,
         live_score=watched.live_score,
+        liveness_asked=watched.liveness_asked,
         age_refusal=_age_refusal(challenge, portrait, video, policy),
     )
 

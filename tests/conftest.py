@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,21 @@ class Parity:
         got, want = (np.asarray(value, np.float64) for value in (got, want))
         assert got.shape == want.shape
         return float(np.sqrt(((got - want) ** 2).mean()) / np.sqrt((want**2).mean()))
+
+
+class SampleChallenge(Random):
+    """A source of randomness that draws the movements which the sample video performs."""
+
+    def sample(self, population: Sequence[Any], k: int, **_: Any) -> list[Any]:
+        from portrait_anim.weights import samples_dir
+
+        steps = json.loads((samples_dir() / "challenge.json").read_text())["actions"]
+        return [step["action"] for step in steps][:k]
+
+
+@pytest.fixture
+def sample_challenge() -> Random:
+    return SampleChallenge()
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,8 @@ class RecordingEvidence:
         picture_s: Length of the picture, by its time stamps [s].
         sound_s: Length of the sound track, likewise [s], or `None` without sound.
         heard: Digits that were heard in it, or `None` when nobody listened.
-        live_score: Result of a passive liveness network, 0 (a picture) to 1 (alive), or `None` when none is installed.
+        live_score: Result of a passive liveness network, 0 (a picture) to 1 (alive), or `None` when none judged.
+        liveness_asked: Whether a network looked at the video; one that then does not judge refuses.
         age_refusal: Why the deployment's own check of age refused, or `""`.
     """
 
@@ -69,6 +70,7 @@ class RecordingEvidence:
     sound_s: float | None
     heard: str | None = field(repr=False)
     live_score: float | None
+    liveness_asked: bool = False
     age_refusal: str = ""
 
     @property

@@ -232,6 +232,13 @@ def check_age(evidence: RecordingEvidence) -> CheckResult:
 
 def check_live_score(evidence: RecordingEvidence, policy: EnrolmentPolicy) -> CheckResult:
     """Check the result of the passive liveness network, where one is installed or demanded."""
+    if evidence.live_score is None and evidence.liveness_asked:
+        return CheckResult(
+            name="live_score",
+            passed=False,
+            message="the liveness network could not judge the video; keep your whole face in the middle, "
+            "with space around it",
+        )
     if evidence.live_score is None:
         return CheckResult(
             name="live_score",

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from portrait_anim.errors import ProfileUnavailable, WeightsCorrupt, WeightsMissing
+from portrait_anim.errors import ModelError, ProfileUnavailable, WeightsCorrupt, WeightsMissing
 from portrait_anim.face.identity import five_points
 from portrait_anim.types import FaceObservation, PathLike, UInt8Array
+from portrait_anim.weights import file_sha256
 
 _ADDON = "liveness"
 _FILE = "addons/liveness.onnx"
@@ -53,7 +54,7 @@ class InsightFaceLiveness:
             raise WeightsCorrupt(
                 f"expected the published liveness add-on, got another file at {path}; get it again",
                 expected=ADDON_CATALOG[_ADDON].sha256,
-                actual="",
+                actual=file_sha256(path),
             ) from error
         self._network: Any = Liveness(str(path), providers=["CPUExecutionProvider"])
 
@@ -66,7 +67,15 @@ class InsightFaceLiveness:
 
         Returns:
             0 (a picture or a screen) to 1 (alive), or `None` when the face is too near the border.
+
+        Raises:
+            ModelError: If the network gives anything else.
         """
-        result = self._network.predict(np.ascontiguousarray(image[:, :, ::-1]), five_points(face))
-        score = result["live_score"]
+        bgr = np.ascontiguousarray(image[:, :, ::-1])
+        try:
+            score = self._network.predict(bgr, five_points(face))["live_score"]
+        except RuntimeError as error:
+            raise ModelError(
+                f"expected a score of 0 to 1 from the liveness network, got: {error}; get its file again"
+            ) from error
         return None if score is None else float(score)

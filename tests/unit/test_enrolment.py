@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
@@ -90,6 +91,26 @@ def test_a_wrong_order_or_another_person_is_refused(store: ConsentStore, random:
     assert caught.value.failures
     assert list_cameos(store) == []
     assert [row.kind for row in Ledger(store).rows()][-1] == "enrolment_refused"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [([0.79], "sees a picture or a screen"), ([None], "could not judge"), ([0.99, None, None], "could not judge")],
+)
+def test_a_liveness_network_that_doubts_or_does_not_tell_refuses(
+    store: ConsentStore, scores: list[float | None], told: str
+) -> None:
+    """The library's default policy; the network answers in turn, the other checks pass."""
+    issued, answers = challenge(store, Scripted()), itertools.cycle(scores)
+    with pytest.raises(LivenessFailed) as caught:
+        enroll_from_files(
+            store, challenge_id=issued.id, portrait=PORTRAIT, video=VIDEO, now=NOW + timedelta(minutes=1),
+            liveness=lambda *_: next(answers),
+        )  # fmt: skip
+    assert len(caught.value.failures) == 1
+    assert told in caught.value.failures[0]
+    assert list_cameos(store) == []
 
 
 def test_files_that_cannot_be_read_do_not_spend_the_challenge(store: ConsentStore, tmp_path: Path) -> None:

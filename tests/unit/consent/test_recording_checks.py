@@ -165,6 +165,8 @@ def test_a_liveness_network_is_heeded(failed):
     assert failed(live_score=0.9) == {}
     assert list(failed(live_score=0.5)) == ["live_score"]
     assert list(failed(policy=EnrolmentPolicy(passive_liveness="required"))) == ["live_score"]
+    assert failed(live_score=0.9, liveness_asked=True) == {}
+    assert "could not judge" in failed(liveness_asked=True)["live_score"]  # whatever the policy
 
 
 def test_the_check_of_age_is_heeded(failed):
