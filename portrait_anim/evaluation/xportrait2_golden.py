@@ -7,95 +7,27 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import DDIMScheduler
 
+from portrait_anim.errors import InputError
+from portrait_anim.evaluation.xportrait2_golden_file import Comparison, Golden
 from portrait_anim.evaluation.xportrait2_rule import rule_network
 from portrait_anim.media.image import resize, to_tensor
 from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG
+from portrait_anim.models.xportrait2.transformers import MAX_FRAMES
 from portrait_anim.pipelines.xportrait2_inputs import decode_frames, portrait_tensor
 from portrait_anim.pipelines.xportrait2_lean_decoder import slice_decoder
 from portrait_anim.pipelines.xportrait2_sampling import blur_latent
+from portrait_anim.types import UInt8Array
 
-Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
-
-FORWARD: Final = 5e-5
-"""Accepted error of one call of a network in 32 bits; the published code itself differs by 3e-6 between kernels."""
-WHOLE: Final = 5e-4
-"""Accepted error after several steps."""
-_ROUNDED: Final = 1e-4  # of arrays stored in 16 bits: values beside a rounding boundary may fall on either side
+_IMAGE_WIDTH: Final = 768  # of the image token
+_MOTION_WIDTH: Final = 16  # of a motion token
 _STATS: Final = 2  # mean and deviation stand before the values in a recorded summary
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """One array of ours beside one that was recorded.
-
-    Attributes:
-        file: Golden file.
-        array: Its array.
-        rms_rel: Root mean square of the difference over that of the recorded array.
-        limit: What is accepted.
-    """
-
-    file: str
-    array: str
-    rms_rel: float
-    limit: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is below the limit; false for anything that is not a number."""
-        return self.rms_rel < self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """One golden file.
-
-    Attributes:
-        name: File name.
-        arrays: What it holds.
-    """
-
-    name: str
-    arrays: Arrays
-
-    def tensor(self, key: str) -> torch.Tensor:
-        """One array as a tensor."""
-        return torch.from_numpy(np.asarray(self.arrays[key]))
-
-    def compare(self, key: str, got: torch.Tensor, limit: float = FORWARD) -> list[Comparison]:
-        """Compare with a recorded array, in its own precision; nothing where none was recorded.
-
-        Axes of length 1 do not matter, as some recordings keep the batch and some do not.
-
-        Raises:
-            ValueError: If the shapes differ.
-        """
-        if key not in self.arrays:
-            return []
-        return [self.judge(key, got.squeeze(), self.tensor(key).squeeze(), limit)]
-
-    def judge(self, what: str, got: torch.Tensor, want: torch.Tensor, limit: float = FORWARD) -> Comparison:
-        """Compare with part of a recorded array, in its own precision.
-
-        Raises:
-            ValueError: If the shapes differ.
-        """
-        if got.shape != want.shape:
-            raise ValueError(f"expected {what} of {self.name} of shape {tuple(want.shape)}, got {tuple(got.shape)}")
-        if want.dtype == torch.float16:
-            got, limit = got.half(), max(limit, _ROUNDED)
-        wanted, error = want.double(), got.double() - want.double()
-        scale = wanted.square().mean().sqrt().clamp(min=1e-12)
-        return Comparison(file=self.name, array=what, rms_rel=float(error.square().mean().sqrt() / scale), limit=limit)
 
 
 def load(name: str) -> Any:
@@ -104,7 +36,7 @@ def load(name: str) -> Any:
     return rule_network(name)
 
 
-def face_tensor(crops: npt.NDArray[np.uint8], side: int) -> torch.Tensor:
+def face_tensor(crops: UInt8Array, side: int) -> torch.Tensor:
     """Face crops `(T, H, W, 3)` uint8 as the motion encoder takes them `(T, 3, S, S)`."""
     return to_tensor(np.stack([resize(crop, side, "lanczos") for crop in crops])) * 2 - 1
 
@@ -112,18 +44,80 @@ def face_tensor(crops: npt.NDArray[np.uint8], side: int) -> torch.Tensor:
 @torch.inference_mode()
 def check_motion_encoder(golden: Golden) -> Iterator[Comparison]:
     """Motion tokens of any number of crops, with and without placement, of crops of odd size too."""
+    crops, known = golden.pictures("crops_u8", None, None, None), golden.arrays
+    box = golden.numbers("bbox", len(crops), 3) if "bbox" in known else None
     encoder = load("motion_encoder")
-    side, known = encoder.config.sample_size, golden.arrays
-    sample = face_tensor(known["crops_u8"], side)
-    out = encoder(sample, golden.tensor("bbox") if "bbox" in known else None)
+    side = encoder.config.sample_size
+    sample = face_tensor(crops, side)
+    out = encoder(sample, box)
     yield from golden.compare("latent", out.latent)
     yield from golden.compare("latent_5d", out.latent)
     yield from golden.compare("face_feature_512", out.feature)
     if "latent_odd" in known:
-        yield from golden.compare("latent_odd", encoder(face_tensor(known["odd_crop_u8"][None], side)).latent)
+        odd = golden.pictures("odd_crop_u8", None, None)
+        yield from golden.compare("latent_odd", encoder(face_tensor(odd[None], side)).latent)
     if "latent_bbox2" in known:
-        placed = golden.tensor("bbox2")
+        placed = golden.numbers("bbox2", None, 3)[: len(sample)]
         yield from golden.compare("latent_bbox2", encoder(sample[: len(placed)], placed).latent)
+
+
+def image_token(golden: Golden) -> torch.Tensor:
+    """Image token `(1, 768)`, however many axes of length 1 it was recorded with.
+
+    Raises:
+        InputError: If it is another array.
+    """
+    return golden.numbers("clip_embed", *_ones(golden, "clip_embed", 1), _IMAGE_WIDTH).reshape(1, -1)
+
+
+def motion_tokens(golden: Golden, key: str, frames: int) -> torch.Tensor:
+    """Motion tokens `(T, L, 16)`, recorded with or without a batch of one.
+
+    Raises:
+        InputError: If they are another array.
+    """
+    return golden.numbers(key, *_ones(golden, key, 3), frames, None, _MOTION_WIDTH).flatten(0, -3)
+
+
+def _ones(golden: Golden, key: str, axes: int) -> list[int]:
+    """Axes of length 1 that a recording may have in front of its own."""
+    return [1] * (np.ndim(golden.arrays.get(key, 0)) - axes)
+
+
+def portrait_latent(golden: Golden) -> torch.Tensor:
+    """Latent of the portrait `(1, 4, h, h)`.
+
+    Raises:
+        InputError: If it is another array, or of a size that no picture has.
+    """
+    latent = golden.numbers("ref_latent", 1, 4, None, None)
+    _check_sides(golden, "ref_latent", latent)
+    return latent
+
+
+def window_latents(golden: Golden, key: str, most: int | None = MAX_FRAMES) -> torch.Tensor:
+    """Latents of a window or a clip `(4, T, h, h)`, from `(1, 4, T, h, h)`.
+
+    Args:
+        golden: Golden file.
+        key: Its array.
+        most: Most frames that there may be, if there is a limit.
+
+    Raises:
+        InputError: If it is another array, or of a size that no picture has.
+    """
+    latents = golden.numbers(key, 1, 4, None, None, None)[0]
+    _check_sides(golden, key, latents)
+    if most is not None and latents.shape[1] > most:
+        raise InputError(f"expected at most {most} frames in {key!r} of {golden.name}, got {latents.shape[1]}")
+    return latents
+
+
+def _check_sides(golden: Golden, key: str, latent: torch.Tensor) -> None:
+    """A UNet halves a latent three times, and pictures are square."""
+    high, wide = latent.shape[-2:]
+    if high != wide or high % 8:
+        raise InputError(f"expected square latents {key!r} in {golden.name}, sides multiples of 8, got {high} x {wide}")
 
 
 def tap_names(unet: Any) -> list[str]:
@@ -145,16 +139,15 @@ def in_tap_order(unet: Any, taps: tuple[torch.Tensor, ...]) -> list[torch.Tensor
 @torch.inference_mode()
 def check_reference_unet(golden: Golden) -> Iterator[Comparison]:
     """Features of the portrait, of both guidance rows."""
+    token, latent = image_token(golden), portrait_latent(golden)
     unet = load("reference_unet")
-    token = golden.tensor("clip_embed").reshape(-1, unet.config.context_dim)[:1]
-    latent = golden.tensor("ref_latent")[:1]
     taps = unet(latent.expand(2, -1, -1, -1), torch.cat([torch.zeros_like(token), token]))
     for index, tap in enumerate(in_tap_order(unet, taps)):
         for row, features in zip(("uncond", "cond"), tap, strict=True):
             whole, summary = f"tap{index:02}_{row}_f16", f"tap{index:02}_{row}_stats"
             yield from golden.compare(whole, features)
             if summary in golden.arrays:
-                values = golden.tensor(summary)[_STATS:]
+                values = golden.recorded(summary)[_STATS:]
                 yield golden.judge(summary, features.flatten()[: len(values)], values)
 
 
@@ -163,7 +156,7 @@ def check_latent_codec(golden: Golden) -> Iterator[Comparison]:
     """Latent of a picture, pictures of latents; chunks of any length, decoded whole and in pieces."""
     vae = load("vae")
     if "enc_mean" in golden.arrays:
-        picture = golden.arrays["image_u8"]
+        picture = golden.pictures("image_u8", None, None)
         posterior = vae.encode(portrait_tensor(picture, picture.shape[0])).latent_dist
         yield from golden.compare("enc_mean", posterior.mean)
         yield from golden.compare("enc_logvar", posterior.logvar)
@@ -173,20 +166,21 @@ def check_latent_codec(golden: Golden) -> Iterator[Comparison]:
             slice_decoder(vae)
         for key, chunk in chunks.items():
             if chunk:
-                frames = list(decode_frames(vae, golden.tensor("latents")[0], int(chunk[1])))
-                video = torch.cat(frames).transpose(0, 1)[None]
-                yield golden.judge(key + way, video, golden.tensor(key))
+                latents = golden.numbers("latents", 1, 4, None, None, None)[0]
+                video = torch.cat(list(decode_frames(vae, latents, int(chunk[1])))).transpose(0, 1)[None]
+                yield golden.judge(key + way, video, golden.recorded(key))
 
 
 def check_schedule(golden: Golden) -> Iterator[Comparison]:
     """Steps, noise and blur of the start, without any network."""
     scheduler = DDIMScheduler(**DDIM_CONFIG)
-    scheduler.set_timesteps(len(golden.arrays["step_t"]))
-    yield golden.judge("step_t", scheduler.timesteps, golden.tensor("step_t"), 1e-12)
-    sample, noise = golden.tensor("x"), golden.tensor("eps")
+    scheduler.set_timesteps(len(golden.numbers("step_t", None)))
+    yield golden.judge("step_t", scheduler.timesteps, golden.recorded("step_t"), 1e-12)
+    sample = golden.numbers("x", *[None] * golden.arrays.get("x", np.zeros(0)).ndim)
+    noise = golden.numbers("eps", *sample.shape)
     stepped = [scheduler.step(noise, t, sample, return_dict=False)[0] for t in scheduler.timesteps]
     yield from golden.compare("prev", torch.stack(stepped), 1e-6)
     noised = [scheduler.add_noise(sample, noise, t[None]) for t in scheduler.timesteps]
     yield from golden.compare("add_noise", torch.stack(noised), 1e-6)
     if "blur_in" in golden.arrays:
-        yield from golden.compare("blur_out", blur_latent(golden.tensor("blur_in")), 1e-6)
+        yield from golden.compare("blur_out", blur_latent(golden.numbers("blur_in", None, None, None, None)), 1e-6)

@@ -3,7 +3,8 @@
     python -m portrait_anim.evaluation.xportrait2_parity FOLDER [FILE ...]
 
 Golden files (`*.npz`) are known by the arrays they hold, not by their names: any size, number of frames, steps, window,
-offsets and seed will do. Each line that is printed is one comparison; the exit code is 1 if any is beyond its limit.
+offsets and seed will do. Each line that is printed is one comparison; the exit code is 1 if any is beyond its limit, or
+if a file cannot be used, which is told on standard error.
 One network is in memory at a time.
 
 Shapes: T frames, L motion tokens, h side of a latent, S side of a picture.
@@ -16,7 +17,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,16 +27,17 @@ from diffusers import DDIMScheduler
 
 from portrait_anim.errors import InputError
 from portrait_anim.evaluation.xportrait2_golden import (
-    WHOLE,
-    Arrays,
-    Comparison,
-    Golden,
     check_latent_codec,
     check_motion_encoder,
     check_reference_unet,
     check_schedule,
+    image_token,
     load,
+    motion_tokens,
+    portrait_latent,
+    window_latents,
 )
+from portrait_anim.evaluation.xportrait2_golden_file import WHOLE, Comparison, Golden, read_arrays
 from portrait_anim.models.xportrait2.adapter import DDIM_CONFIG
 from portrait_anim.pipelines.context import WindowPlan
 from portrait_anim.pipelines.xportrait2_inputs import (
@@ -47,6 +49,7 @@ from portrait_anim.pipelines.xportrait2_inputs import (
 )
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.pipelines.xportrait2_sampling import blur_latent, denoise
+from portrait_anim.types import UInt8Array
 
 _SWITCHED_OFF: Final = {
     "eps_full": (), "eps_no_temporal": ("temporal_modules",), "eps_no_motion": ("motion_modules",),
@@ -85,54 +88,40 @@ def check_file(path: Path) -> Iterator[Comparison]:
     raise InputError(f"expected a golden file with one of {', '.join(checks)}, got {path.name} with {', '.join(known)}")
 
 
-def read_arrays(path: Path) -> Arrays:
-    """Arrays of a golden file; nothing in it is executed.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"expected a golden file (.npz), cannot read {path}: {error}") from error
-
-
 @torch.inference_mode()
 def check_denoiser(golden: Golden, folder: Path) -> Iterator[Comparison]:
     """Noise of one window, whole and with modules switched off."""
+    token, sample, timestep = image_token(golden), window_latents(golden, "sample"), torch.tensor(golden.number("t"))
+    still, motion = motion_tokens(golden, "motion_uncond", 1), motion_tokens(golden, "motion_cond", sample.shape[1])
     exact, stored = _portrait_features(golden, folder)
     unet = load("denoising_unet")
-    token = golden.tensor("clip_embed").reshape(-1, unet.config.context_dim)[:1]
-    blind = unet.condition(torch.zeros_like(token), None, golden.tensor("motion_uncond"))
-    motion = golden.tensor("motion_cond").flatten(0, -3)
+    blind = unet.condition(torch.zeros_like(token), None, still)
     for key, off in _SWITCHED_OFF.items():
         features = exact if key.endswith("bank_fp32") else stored
-        if key in golden.arrays and features:
+        if key in golden.arrays:
             with _switched_off(unet, off):
                 rows = [blind, unet.condition(token, features, motion)]
-                yield from golden.compare(key, unet(golden.tensor("sample")[0], golden.tensor("t").reshape(()), rows))
+                yield from golden.compare(key, unet(sample, timestep, rows))
 
 
 def _portrait_features(golden: Golden, folder: Path) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Features of the portrait in forward order, as computed and as kept in 16 bits."""
-    unet = load("reference_unet")
-    token = golden.tensor("clip_embed").reshape(-1, unet.config.context_dim)[:1]
-    latent = torch.from_numpy(_find_latent(golden, folder))
-    exact = list(unet(latent[:1], token))
+    latent = portrait_latent(_with_latent(golden, folder))
+    exact = list(load("reference_unet")(latent, image_token(golden)))
     return exact, [tap.half().float() for tap in exact]
 
 
-def _find_latent(golden: Golden, folder: Path) -> Any:
-    """The portrait's latent, from the file itself or from one about the same portrait at the same size."""
+def _with_latent(golden: Golden, folder: Path) -> Golden:
+    """The file itself if it holds the portrait's latent, else one about the same portrait at the same size."""
     if "ref_latent" in golden.arrays:
-        return golden.arrays["ref_latent"]
+        return golden
+    token, size = image_token(golden).numpy().ravel(), window_latents(golden, "sample").shape[-2:]
     for path in sorted(folder.glob("*.npz")):
-        arrays = read_arrays(path)
-        if "ref_latent" in arrays and "clip_embed" in arrays:
-            same_size = arrays["ref_latent"].shape[-2:] == golden.arrays["sample"].shape[-2:]
-            if same_size and np.array_equal(arrays["clip_embed"].ravel(), golden.arrays["clip_embed"].ravel()):
-                return arrays["ref_latent"]
+        other = Golden(path.name, read_arrays(path))
+        if {"ref_latent", "clip_embed"} <= other.arrays.keys():
+            same = np.array_equal(other.arrays["clip_embed"].ravel(), token)
+            if same and other.arrays["ref_latent"].shape[-2:] == size:
+                return other
     raise InputError(f"expected 'ref_latent' in {golden.name} or a file about the same portrait beside it, got none")
 
 
@@ -156,38 +145,78 @@ def _switched_off(network: torch.nn.Module, kinds: Sequence[str]) -> Iterator[No
 @torch.inference_mode()
 def check_pipeline(golden: Golden) -> Iterator[Comparison]:
     """The whole pipeline from pictures to pictures, and everything on the way."""
-    arrays = golden.arrays
-    picture, size = arrays["ref_u8"], arrays["noise"].shape[-1] * 8
-    yield from golden.compare("ref_tensor", portrait_tensor(picture, size))
-    token = encode_image(load("image_encoder"), picture)
+    given = _Given.of(golden)
+    yield from golden.compare("ref_tensor", portrait_tensor(given.portrait, given.size_px))
+    token = encode_image(load("image_encoder"), given.portrait)
     yield from golden.compare("clip_embed", token)
     encoder = load("motion_encoder")
-    still, motion = encode_motion(encoder, [arrays["refpose_u8"]]), encode_motion(encoder, list(arrays["driving_u8"]))
+    still, motion = encode_motion(encoder, [given.face]), encode_motion(encoder, given.driving)
     del encoder
     yield from golden.compare("motion_uncond", still)
-    latent = encode_portrait(load("vae"), picture, size)
+    latent = encode_portrait(load("vae"), given.portrait, given.size_px)
     yield from golden.compare("ref_latent", latent)
     yield from golden.compare("ref_latent_blurred", blur_latent(latent))
     taps = tuple(tap.half().float() for tap in load("reference_unet")(latent, token))
     unet = load("denoising_unet")
     calls = _Calls(golden, unet)
-    options = SamplingOptions(
-        num_steps=int(arrays["steps"]), guidance=float(arrays["guidance"]),
-        plan=WindowPlan(size=int(arrays["context_frames"]), overlap=int(arrays["context_overlap"])),
-    )  # fmt: skip
     latents = denoise(
         calls, DDIMScheduler(**DDIM_CONFIG), portrait=latent,
         unconditional=unet.condition(torch.zeros_like(token), None, still),
-        conditional=unet.condition(token, taps, motion),
-        noise=golden.tensor("noise")[0], offsets=arrays["offsets"].tolist(), options=options,
+        conditional=unet.condition(token, taps, motion), noise=given.noise, offsets=given.offsets,
+        options=given.options,
     )  # fmt: skip
     del unet
     calls.forget_network()
     yield from golden.compare("t_per_call", torch.tensor(calls.timesteps), 1e-12)
     yield from calls.comparisons
     yield from golden.compare("final_latents", latents, WHOLE)
-    if "video" in arrays:
+    if "video" in golden.arrays:
         yield from golden.compare("video", torch.cat(list(decode_frames(load("vae"), latents))).transpose(0, 1), WHOLE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Given:
+    """What a recorded run of the pipeline was given.
+
+    Attributes:
+        portrait: Portrait crop `(S', S', 3)` uint8 sRGB.
+        face: The portrait's own face crop.
+        driving: Face crops of the driver.
+        noise: `(4, T, h, h)`.
+        offsets: Window offset per step.
+        options: Steps, guidance, windows.
+    """
+
+    portrait: UInt8Array
+    face: UInt8Array
+    driving: list[UInt8Array]
+    noise: torch.Tensor
+    offsets: list[int]
+    options: SamplingOptions
+
+    @property
+    def size_px(self) -> int:
+        """Side of the output [px]."""
+        return int(self.noise.shape[-1]) * 8
+
+    @classmethod
+    def of(cls, golden: Golden) -> _Given:
+        """Read a golden file.
+
+        Raises:
+            InputError: If something is absent or cannot be.
+        """
+        noise, num_steps = window_latents(golden, "noise", most=None), golden.number("steps", 1)
+        try:
+            plan = WindowPlan(size=golden.number("context_frames", 1), overlap=golden.number("context_overlap"))
+        except ValueError as error:
+            raise InputError(f"{error}, in {golden.name}; record it again") from error
+        return cls(
+            portrait=golden.pictures("ref_u8", None, None), face=golden.pictures("refpose_u8", None, None),
+            driving=list(golden.pictures("driving_u8", noise.shape[1], None, None)), noise=noise,
+            offsets=[int(offset) for offset in golden.numbers("offsets", num_steps)],
+            options=SamplingOptions(num_steps=num_steps, guidance=float(golden.numbers("guidance")), plan=plan),
+        )  # fmt: skip
 
 
 class _Calls:
@@ -204,7 +233,7 @@ class _Calls:
         self.timesteps.append(int(timestep))
         for key, tensor in (("sample_per_call", sample), ("eps_per_call", out)):
             if key in self._golden.arrays:
-                want = self._golden.tensor(key)[number].squeeze()
+                want = self._golden.recorded(key)[number : number + 1].squeeze()  # empty if it was not recorded
                 self.comparisons.append(self._golden.judge(f"{key}[{number}]", tensor.squeeze(), want, WHOLE))
         return out
 
@@ -222,10 +251,14 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [given.folder / name for name in given.files] or sorted(given.folder.glob("*.npz"))
     passed = bool(paths)
     for path in paths:
-        for line in check_file(path):
-            passed = passed and line.passed
-            sys.stdout.write(json.dumps({**asdict(line), "passed": line.passed}) + "\n")
-            sys.stdout.flush()
+        try:
+            for line in check_file(path):
+                passed = passed and line.passed
+                sys.stdout.write(json.dumps({**asdict(line), "passed": line.passed}) + "\n")
+                sys.stdout.flush()
+        except InputError as error:
+            passed = False
+            sys.stderr.write(f"{error}\n")
     return 0 if passed else 1
 
 
