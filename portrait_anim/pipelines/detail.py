@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from portrait_anim.models.lite.composite import warp
+from portrait_anim.models.lite.composite import mirror_at_top, warp
 from portrait_anim.models.lite.warp import LiteWarpOutput
 
 _SAME = 0.12  # mean difference of colour, in [-1, 1], over which detail of the portrait fades
@@ -29,7 +29,7 @@ def add_detail(low: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) ->
     """
     size = (sharp.shape[-1], sharp.shape[-1])
     fine_flow = F.interpolate(field.flow, size=size, mode="bicubic", align_corners=False)
-    moved = warp(sharp.expand(len(low), -1, -1, -1), fine_flow)
+    moved = warp(sharp.expand(len(low), -1, -1, -1), mirror_at_top(fine_flow))
     blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
     detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
     unlike = F.avg_pool2d((low - blurred).abs().mean(1, keepdim=True), 5, 1, 2, count_include_pad=False)

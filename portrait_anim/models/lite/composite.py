@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 KEEP_INTERIOR = 0.8  # share of the mouth interior that the denoiser does not repaint
 KEEP_EYES = 0.6  # the same of eyeballs: whose iris glances how can only be blurred either
 BARE = (0.25, 0.45)  # cells that fewer points cover, relative to rest, show what the head has uncovered
+_BORDER = 4  # rows of the portrait that are its upper border
+_HEAD_RADIUS = 0.8  # of a crown with its hair [10 cm]
+_CROWN_EDGE = 0.06  # how softly it ends [half crop sides]
+_FOLD = 0.07  # strip of hair below the upper border that is repeated above it, mirrored [half crop sides]
 
 
 def enlarge(values: torch.Tensor, size: int) -> torch.Tensor:
@@ -36,6 +40,31 @@ def bare_share(covered: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
     gap = ((BARE[1] - density) / (BARE[1] - BARE[0])).clamp(0, 1)
     fringe = F.max_pool2d(gap, 9, 1, 4) * ((0.9 - follows) / 0.3).clamp(0, 1)  # what hair left standing at its old edge
     return torch.maximum(gap, fringe) * ((0.97 - follows) / 0.3).clamp(0, 1)
+
+
+def beyond_crown(flow: torch.Tensor, rigidity: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Where a frame asks for what lies above the picture, and not for the part of the head that its border cuts off.
+
+    A head goes on above the border like the cap of a circle; repeating the border's pixels further up would draw a
+    column of hair.
+
+    Args:
+        flow: Backward map `(B, 2, s, s)`.
+        rigidity: Of the portrait `(B, 1, f, f)`.
+        scale: Head size of the portrait `(B,)` [half crop sides per 10 cm].
+
+    Returns:
+        `(B, 1, s, s)` in [0, 1].
+    """
+    border = rigidity[:, 0, :_BORDER].mean(1)  # (B, f)
+    place = (torch.arange(border.shape[-1], device=border.device) + 0.5) * (2 / border.shape[-1]) - 1
+    share = border.sum(1, keepdim=True).clamp(min=1e-6)
+    middle = ((border * place).sum(1, keepdim=True) / share)[..., None]  # (B, 1, 1)
+    radius = (_HEAD_RADIUS * scale)[:, None, None]
+    half = torch.minimum(border.mean(1)[:, None, None], 0.95 * radius)
+    across, above = flow[:, 0] - middle, -1 - flow[:, 1]
+    cap = (radius**2 - across**2).clamp(min=0).sqrt() - (radius**2 - half**2).sqrt()
+    return ((above - cap.clamp(min=0)) / _CROWN_EDGE).clamp(0, 1)[:, None]
 
 
 def behind_head(rigidity: torch.Tensor) -> torch.Tensor:
@@ -74,7 +103,8 @@ def show(portrait: torch.Tensor, out: LiteWarpOutput, plate: torch.Tensor | None
     if plate is None:
         plate = backdrop(portrait, out.behind)
     interior = enlarge(out.interior, size)
-    moved = torch.lerp(warp(portrait, enlarge(out.flow, size)), plate, enlarge(out.bare, size))
+    moved = warp(portrait, mirror_at_top(enlarge(out.flow, size)))
+    moved = torch.lerp(moved, plate, enlarge(out.bare, size))
     return torch.lerp(moved, interior[:, :3], interior[:, 3:])
 
 
@@ -93,6 +123,16 @@ def keep_interior(painted: torch.Tensor, shown: torch.Tensor, out: LiteWarpOutpu
     interior, own_teeth, own_eyes = (enlarge(v, shown.shape[-1]) for v in maps)
     kept = torch.maximum(KEEP_INTERIOR * torch.maximum(interior, own_teeth), KEEP_EYES * own_eyes)
     return torch.lerp(painted, shown, kept)
+
+
+def mirror_at_top(flow: torch.Tensor) -> torch.Tensor:
+    """A backward map `(B, 2, h, w)` that shows, above the picture, its uppermost strip mirrored again and again.
+
+    A head that nods asks for hair which the picture does not have. Its last row repeated would be streaks.
+    """
+    above = (-1 - flow[:, 1:]).clamp(min=0)
+    back = _FOLD - (above % (2 * _FOLD) - _FOLD).abs()
+    return torch.cat([flow[:, :1], flow[:, 1:] + above + back], dim=1)
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

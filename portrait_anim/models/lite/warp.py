@@ -19,7 +19,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from portrait_anim.models.lite.blocks import ResidualBlock
-from portrait_anim.models.lite.composite import bare_share, behind_head, enlarge, warp
+from portrait_anim.models.lite.composite import bare_share, behind_head, beyond_crown, enlarge, warp
 from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.expressions import EXPRESSIONS, ExpressionHeads
 from portrait_anim.models.lite.geometry import fill_holes, move_points, pixel_grid, splat_backward_map
@@ -261,7 +261,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             interior=interior,
             own_teeth=own_teeth,
             own_eyes=own_eyes,
-            bare=bare_share(covered, follows),
+            bare=torch.maximum(bare_share(covered, follows), beyond_crown(fine, geometry.rigidity, geometry.scale)),
             behind=behind_head(geometry.rigidity),
         )
 

@@ -7,7 +7,16 @@ import torch
 from safetensors.torch import load_file
 
 import portrait_anim
-from portrait_anim.models.lite.composite import backdrop, bare_share, behind_head, keep_interior, show
+from portrait_anim.models.lite.composite import (
+    backdrop,
+    bare_share,
+    behind_head,
+    beyond_crown,
+    keep_interior,
+    mirror_at_top,
+    show,
+    warp,
+)
 from portrait_anim.models.lite.expression_field import INNER_LIPS, ExpressionField
 from portrait_anim.models.lite.geometry import pixel_grid
 from portrait_anim.models.lite.warp import LiteWarpOutput
@@ -29,6 +38,38 @@ def test_only_gaps_beside_the_head_are_bare():
     covered[..., 8:20, 8:20] = 0
     assert bare_share(covered, follows)[..., 12:16, 12:16].min() == 1
     assert bare_share(covered, torch.ones_like(follows)).max() == 0  # a gap within the head is a mouth, not a hole
+
+
+def looked_at(height, size=64):
+    """A backward map that asks for what lies so much higher, `(1, 2, size, size)`."""
+    return pixel_grid(size, torch.device("cpu")).permute(2, 0, 1)[None] - torch.tensor([0, height])[:, None, None]
+
+
+def test_a_head_that_the_border_cuts_off_goes_on_as_a_cap():
+    scale, top = torch.ones(1), slice(0, 12)  # rows that look above the picture
+    flow = looked_at(height=0.4)
+    head, nothing = head_in_front(), torch.zeros(1, 1, 64, 64)
+    assert beyond_crown(flow, nothing, scale)[..., :8, :].min() == 1
+    assert torch.equal(beyond_crown(flow, head, scale), beyond_crown(flow, nothing, scale))  # not cut off
+    cut = head.roll(-16, dims=2)
+    beyond = beyond_crown(flow, cut, scale)[0, 0]
+    assert beyond[16:].max() == 0  # the picture itself
+    assert beyond[10, 32] == 0
+    assert beyond[10, 2] == 1
+    assert beyond[0, 32] == 1  # above it
+    columns = (beyond[top] < 0.5).sum(0)
+    assert torch.equal(columns, columns.flip(0))
+    assert columns[32] > columns[20] > columns[4]
+    assert (beyond_crown(flow, cut, 3 * scale)[0, 0, top, 32] < 0.5).sum() < columns[32]  # large heads are flatter
+
+
+def test_hair_above_the_picture_is_its_uppermost_strip_mirrored():
+    picture = torch.linspace(-1, 1, 64)[None, None, :, None].expand(1, 3, -1, 64)
+    seen = warp(picture, mirror_at_top(looked_at(height=0.4)))[0, 0, :, 32]
+    assert seen[:12].max() < -0.9
+    assert seen[:12].std() > 0.01
+    torch.testing.assert_close(seen[14:], warp(picture, looked_at(height=0.4))[0, 0, 14:, 32])
+    assert seen.diff().abs().max() < 0.04  # no seam
 
 
 def test_the_backdrop_continues_what_is_beside_the_head():
