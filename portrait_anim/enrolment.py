@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from portrait_anim.consent import challenges, registry
 from portrait_anim.consent.challenges import NUM_ACTIONS
 from portrait_anim.consent.evidence import EnrolmentPolicy
+from portrait_anim.consent.handover import Handover
 from portrait_anim.consent.kept_videos import forget_unrecorded, keep_video
 from portrait_anim.consent.records import Cameo, Challenge, CodePolicy
 from portrait_anim.consent.store import ConsentStore
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 Backend = Literal["auto", "dlib", "arcface"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredPortrait:
@@ -139,6 +141,7 @@ def enroll_from_files(
     backend: Backend = "auto",
     policy: EnrolmentPolicy | None = None,
     liveness: PassiveLiveness | None = None,
+    handover: Handover | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Cameo:
     """Enrol a living person from a portrait and the video that answers a challenge.
@@ -156,6 +159,7 @@ def enroll_from_files(
         backend: Face model for the identity.
         policy: What the operator demands.
         liveness: A passive liveness network, when one is installed.
+        handover: Link and account of a person who enrols through a link.
         on_progress: Told about each frame, stage `"challenge"`.
 
     Returns:
@@ -174,24 +178,17 @@ def enroll_from_files(
     check_sizes(portrait, video)
     encoder = load_identity_encoder(backend)
     measured = _measure(read_portrait(portrait, 0), encoder, face)
-    challenges.check_bound(challenge, measured.digest)
+    challenges.check_bound(challenge, measured.digest, link_digest="" if handover is None else handover.link_digest)
     watched = Watched(liveness)
     frames = list(observe(video, encoder, watched=watched, on_progress=on_progress))
     evidence = gather_evidence(challenge, portrait, video, watched=watched, policy=policy)
     kept = keep_video(store, video) if policy.keep_video_days > 0 else None
     try:
         return registry.enroll(
-            store,
-            challenge_id=challenge_id,
-            portrait_embedding=measured.embedding,
-            portrait_digest=measured.digest,
-            observations=frames,
-            evidence=evidence,
-            now=now,
-            kept=kept,
-            policy=policy,
-            mirrored=mirrored,
-        )
+            store, challenge_id=challenge_id, portrait_embedding=measured.embedding, portrait_digest=measured.digest,
+            observations=frames, evidence=evidence, now=now, kept=kept, policy=policy, mirrored=mirrored,
+            handover=handover,
+        )  # fmt: skip
     except BaseException:
         if kept is not None:
             forget_unrecorded(store, challenge_id, kept)

@@ -47,18 +47,58 @@ def create_account(
         ConsentDenied: If the name is taken.
         ValueError: If name, role or lifetime make no sense.
     """
+    token = draw_token(utc(now), lifetime)
+    with store.write() as connection:
+        account = add_account(connection, store, name=name, role=role, token=token, now=utc(now))
+    return account, token
+
+
+def add_account(
+    connection: Connection, store: ConsentStore, *, name: str, role: Role, token: str, now: datetime
+) -> Account:
+    """Make an account with a given token, within a transaction.
+
+    Args:
+        connection: Connection from `store.write()`.
+        store: The store of the connection.
+        name: Name, unique among the accounts that are not disabled.
+        role: What it may do.
+        token: Its token, from `draw_token`.
+        now: Current time [UTC].
+
+    Returns:
+        The account.
+
+    Raises:
+        ConsentDenied: If the name is taken.
+        ValueError: If name or role make no sense.
+    """
     if role not in get_args(Role):
         raise ValueError(f"expected a role among {', '.join(get_args(Role))}, got {role!r}")
-    now, name = utc(now), clean_text(name, "name")
-    token = _draw_token(now, lifetime)
+    name = clean_text(name, "name")
+    if _is_taken(connection, store, name):
+        raise ConsentDenied(f"expected a name that is free, got {name!r}; choose another", reason="name_taken")
     account = Account(
         id=f"acc_{secrets.token_hex(8)}", name=name, role=role, token_digest=token_digest(token), created=now
     )
-    with store.write() as connection:
-        _check_free(connection, store, name)
-        put_account(connection, store, account, new=True)
-        append_row(connection, store, "account_added", now=now, payload={"account_id": account.id, "role": role})
-    return account, token
+    put_account(connection, store, account, new=True)
+    append_row(connection, store, "account_added", now=now, payload={"account_id": account.id, "role": role})
+    return account
+
+
+def free_name(connection: Connection, store: ConsentStore, wanted: str) -> str:
+    """Return a name that no account in use has: the wanted one, or the same with a number.
+
+    Args:
+        connection: Open connection.
+        store: The store of the connection.
+        wanted: A name.
+    """
+    name, number = wanted, 1
+    while _is_taken(connection, store, name):
+        number += 1
+        name = f"{wanted[:90]} ({number})"
+    return name
 
 
 def renew_token(
@@ -78,7 +118,7 @@ def renew_token(
     Raises:
         ConsentDenied: If there is no such account, or it is disabled.
     """
-    token = _draw_token(utc(now), lifetime)
+    token = draw_token(utc(now), lifetime)
     with store.write() as connection:
         account = _known(connection, store, account_id)
         if account.disabled_at is not None:
@@ -185,7 +225,16 @@ def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _draw_token(now: datetime, lifetime: timedelta) -> str:
+def draw_token(now: datetime, lifetime: timedelta) -> str:
+    """Draw a token: when it stops holding, and 256 random bits.
+
+    Args:
+        now: Current time [UTC].
+        lifetime: How long it holds.
+
+    Raises:
+        ValueError: If the lifetime is not positive or too long.
+    """
     if not timedelta(0) < lifetime <= LONGEST_TOKEN_LIFETIME:
         raise ValueError(f"expected a lifetime of up to {LONGEST_TOKEN_LIFETIME.days} days, got {lifetime}")
     return f"pa_{int((now + lifetime).timestamp())}_{secrets.token_urlsafe(32)}"
@@ -203,10 +252,9 @@ def token_expiry(token: str) -> datetime:
     return datetime.fromtimestamp(int(form[1]), timezone.utc)
 
 
-def _check_free(connection: Connection, store: ConsentStore, name: str) -> None:
-    taken = (other for other in find_accounts(connection, store) if other.disabled_at is None)
-    if any(other.name.casefold() == name.casefold() or other.id == name for other in taken):
-        raise ConsentDenied(f"expected a name that is free, got {name!r}; choose another", reason="name_taken")
+def _is_taken(connection: Connection, store: ConsentStore, name: str) -> bool:
+    in_use = (other for other in find_accounts(connection, store) if other.disabled_at is None)
+    return any(other.name.casefold() == name.casefold() or other.id == name for other in in_use)
 
 
 def _known(connection: Connection, store: ConsentStore, account_id: str) -> Account:

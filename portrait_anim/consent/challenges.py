@@ -158,16 +158,23 @@ def open_challenge(connection: Connection, store: ConsentStore, challenge_id: st
     return challenge
 
 
-def check_bound(challenge: Challenge, portrait_digest: str) -> None:
+def check_bound(challenge: Challenge, portrait_digest: str, *, link_digest: str = "") -> None:
     """Refuse an answer that does not belong to a challenge, before any work is done.
 
     Args:
         challenge: The challenge.
         portrait_digest: sha256 of the decoded portrait that was handed in, hexadecimal.
+        link_digest: sha256 of the token of the link through which the answer came, or `""`.
 
     Raises:
-        ConsentDenied: If it was issued for another portrait, or without a declaration of age.
+        ConsentDenied: If it was issued for another portrait, through another way in, or without a declaration of age.
     """
+    if challenge.link_token_digest != link_digest:
+        raise ConsentDenied(
+            f"expected the answer to challenge {challenge.id} through the link or command that issued it, got it "
+            "elsewhere; hand it in there, or ask for a new challenge",
+            reason="no_challenge",
+        )
     if challenge.portrait_digest != portrait_digest:
         raise ConsentDenied(
             f"expected the portrait that challenge {challenge.id} was issued for, got another picture; "

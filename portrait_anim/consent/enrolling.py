@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from portrait_anim.consent.challenges import check_bound, check_digest, open_challenge
 from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
+from portrait_anim.consent.handover import Handover, hand_over
 from portrait_anim.consent.kept_videos import KeptVideo
-from portrait_anim.consent.known_faces import known_faces, protected_face
+from portrait_anim.consent.known_faces import Refusal, known_faces, protected_face
 from portrait_anim.consent.ledger import append_row
 from portrait_anim.consent.liveness import LivenessLimits, LivenessReport, verify_challenge
 from portrait_anim.consent.liveness_types import CheckResult
@@ -38,7 +39,17 @@ class _Attempt:
     kept: KeptVideo | None
     policy: EnrolmentPolicy
     match: MatchPolicy
+    handover: Handover | None
     now: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Outcome:
+    """How an attempt ended: the final report, any refusal, and the cameo if there is one."""
+
+    report: LivenessReport
+    refusal: Refusal | None
+    cameo: Cameo | None
 
 
 def enroll(
@@ -55,6 +66,7 @@ def enroll(
     match: MatchPolicy | None = None,
     limits: LivenessLimits | None = None,
     mirrored: bool = False,
+    handover: Handover | None = None,
 ) -> Cameo:
     """Enrol a living person who just answered a challenge.
 
@@ -74,13 +86,15 @@ def enroll(
         match: How alike faces must be.
         limits: Thresholds of the liveness check.
         mirrored: Whether the camera saved a mirror image.
+        handover: Link and account of a person who enrols through a link, which is closed with the enrolment.
 
     Returns:
         The new cameo.
 
     Raises:
-        ConsentDenied: If the challenge is unknown, expired, answered already, or issued for another portrait; if the
-            person is on the denylist or enrolled under another name.
+        ConsentDenied: If the challenge is unknown, expired, answered already, or issued for another portrait or
+            through another link; if the person is on the denylist or enrolled under another name; if the link was
+            used in the meantime.
         LivenessFailed: If the video does not answer it; `failures` says why.
         ValueError: If digest or embedding make no sense.
     """
@@ -90,50 +104,41 @@ def enroll(
     with store.read() as connection:
         challenge = open_challenge(connection, store, challenge_id, now)
         earlier = [old.fingerprint for old in find_challenge_videos(connection, store) if old.fingerprint]
-    check_bound(challenge, portrait_digest)
+    check_bound(challenge, portrait_digest, link_digest="" if handover is None else handover.link_digest)
     report = verify_challenge(
-        challenge,
-        observations,
-        portrait_embedding,
-        evidence=evidence,
-        policy=policy,
-        earlier=earlier,
-        match=match,
-        limits=limits,
-        mirrored=mirrored,
-        handed_in=now,
-    )
-    template = () if report.template is None else (report.template,)
+        challenge, observations, portrait_embedding, evidence=evidence, policy=policy, earlier=earlier, match=match,
+        limits=limits, mirrored=mirrored, handed_in=now,
+    )  # fmt: skip
     cameo = Cameo(
         id=f"cam_{secrets.token_hex(8)}",
         name=challenge.name,
         kind="real",
         portrait_digest=portrait_digest,
-        embeddings=(portrait_embedding, *template),
+        embeddings=(portrait_embedding, *(() if report.template is None else (report.template,))),
         created=now,
     )
     attempt = _Attempt(
-        challenge=challenge,
-        report=report,
-        evidence=evidence,
-        cameo=cameo,
-        kept=kept,
-        policy=policy,
-        match=match,
-        now=now,
-    )
+        challenge=challenge, report=report, evidence=evidence, cameo=cameo, kept=kept, policy=policy, match=match,
+        handover=handover, now=now,
+    )  # fmt: skip
     with store.write() as connection:
-        report, refusal = _record(connection, store, attempt)
-    if not report.passed:
-        raise LivenessFailed(
-            "expected a challenge video that shows the person of the portrait performing every step, got: "
-            + "; ".join(report.failures)
-            + ". Ask for a new challenge and record it again.",
-            failures=report.failures,
-        )
-    if refusal is not None:
-        raise ConsentDenied(refusal[1], reason=refusal[0])
-    return cameo
+        outcome = _record(connection, store, attempt)
+    return _enrolled(outcome)
+
+
+def _enrolled(outcome: _Outcome) -> Cameo:
+    """Return the cameo of an attempt, or raise why there is none."""
+    if outcome.cameo is not None:
+        return outcome.cameo
+    if outcome.refusal is not None:
+        raise ConsentDenied(outcome.refusal[1], reason=outcome.refusal[0])
+    failures = outcome.report.failures
+    raise LivenessFailed(
+        "expected a challenge video that shows the person of the portrait performing every step, got: "
+        + "; ".join(failures)
+        + ". Ask for a new challenge and record it again.",
+        failures=failures,
+    )
 
 
 def enroll_fictional(
@@ -193,43 +198,42 @@ def enroll_fictional(
     return cameo
 
 
-def _record(
-    connection: Connection, store: ConsentStore, attempt: _Attempt
-) -> tuple[LivenessReport, tuple[str, str] | None]:
-    """Spend a challenge and write video and cameo, in one transaction; return the final report and any refusal."""
-    challenge, evidence, now = attempt.challenge, attempt.evidence, attempt.now
+def _record(connection: Connection, store: ConsentStore, attempt: _Attempt) -> _Outcome:
+    """Spend a challenge and write video, cameo and owner, all or nothing, in one transaction."""
+    challenge, now = attempt.challenge, attempt.now
     open_challenge(connection, store, challenge.id, now)  # another process may have been faster
-    report = attempt.report
-    if find_challenge_videos(connection, store, sha256=evidence.sha256):
+    report, refusal, payload = attempt.report, None, dict[str, object]()
+    if find_challenge_videos(connection, store, sha256=attempt.evidence.sha256):
         report = _as_replay(report)
-    payload: dict[str, object] = {
-        "nonce": challenge.nonce,
+    if report.passed:
+        refusal, same_face = known_faces(connection, store, attempt.cameo, attempt.match, attempt.policy.same_face)
+        payload |= {"same_face_as": same_face} if same_face else {}
+        payload |= {"reason": refusal[0]} if refusal else {}
+    cameo = attempt.cameo if report.passed and refusal is None else None
+    if cameo is not None:
+        if attempt.handover is not None:
+            cameo = hand_over(connection, store, cameo, attempt.handover, now)
+        put_cameo(connection, store, cameo, new=True)
+    _put_video(connection, store, attempt)
+    append_row(
+        connection, store, "enrolment_refused" if cameo is None else "enrolled", now=now,
+        cameo_id=None if cameo is None else cameo.id, challenge_id=challenge.id,
+        payload={**_facts_of(attempt, report), **payload},
+    )  # fmt: skip
+    return _Outcome(report=report, refusal=refusal, cameo=cameo)
+
+
+def _facts_of(attempt: _Attempt, report: LivenessReport) -> dict[str, object]:
+    """What the ledger keeps of an attempt: nothing personal."""
+    return {
+        "nonce": attempt.challenge.nonce,
         "portrait_digest": attempt.cameo.portrait_digest,
-        "video": evidence.sha256,
+        "video": attempt.evidence.sha256,
         "steps_passed": sum(step.passed for step in report.steps),
         "steps": len(report.steps),
         "failed_checks": [check.name for check in report.checks if not check.passed],
         "notes": [check.name for check in report.checks if check.noted],
     }
-    refusal = None
-    if report.passed:
-        refusal, same_face = known_faces(connection, store, attempt.cameo, attempt.match, attempt.policy.same_face)
-        payload |= {"same_face_as": same_face} if same_face else {}
-        payload |= {"reason": refusal[0]} if refusal else {}
-    enrolled = report.passed and refusal is None
-    if enrolled:
-        put_cameo(connection, store, attempt.cameo, new=True)
-    _put_video(connection, store, attempt)
-    append_row(
-        connection,
-        store,
-        "enrolled" if enrolled else "enrolment_refused",
-        now=now,
-        cameo_id=attempt.cameo.id if enrolled else None,
-        challenge_id=challenge.id,
-        payload=payload,
-    )
-    return report, refusal
 
 
 def _as_replay(report: LivenessReport) -> LivenessReport:

@@ -110,10 +110,20 @@ def count_attempt(store: ConsentStore, token: str, now: datetime) -> EnrolmentLi
     return counted
 
 
-def use_up(store: ConsentStore, token: str) -> None:
-    """Close a link for good, after the person enrolled."""
-    with store.write() as connection:
-        put_setting(connection, store, f"link {token_digest(token)}", _KEY, "")
+def close_link(connection: Connection, store: ConsentStore, token: str, now: datetime) -> None:
+    """Close a link for good, in the transaction that enrols the person.
+
+    Args:
+        connection: Connection from `store.write()`.
+        store: The store of the connection.
+        token: Last part of its address.
+        now: Current time [UTC].
+
+    Raises:
+        ConsentDenied: If it does not open; so of two people who use one link at once only one enrols.
+    """
+    link = _known(connection, store, token, now)
+    put_setting(connection, store, f"link {link.digest}", _KEY, "")
 
 
 def _put(connection: Connection, store: ConsentStore, link: EnrolmentLink) -> None:

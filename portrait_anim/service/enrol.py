@@ -52,6 +52,7 @@ _REFUSALS: Final = {
     "no_challenge": "This video belongs to another link or to an older page. Please start again.",
     "challenge_used": "This challenge was answered already. Please start again with new movements.",
     "challenge_expired": "The ten minutes were over. Please start again with new movements.",
+    "no_link": "Somebody enrolled through this link in the meantime. Ask the operator for a new one.",
     "denylisted": "This face was entered as never to be animated here. If it is yours and you want to enrol, ask the "
     "operator.",
 }
@@ -134,6 +135,7 @@ async def start(request: Request, service: CurrentService, link: LinkToken, foun
 async def answer(request: Request, service: CurrentService, link: LinkToken, found: OpenLink) -> HTMLResponse:
     """Check the video and show the result."""
     async with request.form(max_files=1, max_fields=8) as form:
+        arrived = service.now()
         challenge_id, upload = _text(form, "challenge_id"), form.get("video")
         subject = f"{found.digest} {challenge_id}"
         if not form_holds(service.store, _text(form, "form_token"), "answer", subject, service.now()):
@@ -142,9 +144,10 @@ async def answer(request: Request, service: CurrentService, link: LinkToken, fou
             return _failed(link, "No video came. Please record it again.", status=422)
         mirrored = _text(form, "mirrored") == "yes"
         try:
-            made = await _queue(request).run(
-                partial(enrolling.finish, service, link, challenge_id, upload.file, mirrored=mirrored)
+            work = partial(
+                enrolling.finish, service, link, challenge_id, upload.file, mirrored=mirrored, arrived=arrived
             )
+            made = await _queue(request).run(work)
         except LivenessFailed as error:
             return _failed(link, "The video did not pass these checks:", error.failures, status=422)
         except InputError as error:

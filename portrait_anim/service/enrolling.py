@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Final
@@ -15,8 +15,8 @@ from typing import IO, Final
 from portrait_anim import enrolment
 from portrait_anim.consent import accounts, links
 from portrait_anim.consent.challenges import issue_challenge
+from portrait_anim.consent.handover import Handover
 from portrait_anim.consent.records import Cameo, Challenge
-from portrait_anim.consent.rows import find_cameo, put_cameo
 from portrait_anim.errors import ConsentDenied
 from portrait_anim.service.context import Service
 
@@ -69,7 +69,15 @@ def begin(service: Service, link_token: str, portrait: IO[bytes], *, dot: bool) 
     return challenge
 
 
-def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes], *, mirrored: bool) -> Enrolled:
+def finish(
+    service: Service,
+    link_token: str,
+    challenge_id: str,
+    video: IO[bytes],
+    *,
+    mirrored: bool,
+    arrived: datetime,
+) -> Enrolled:
     """Check the video that answers a challenge; enrol the person and make the owner's account if it holds.
 
     Args:
@@ -78,6 +86,7 @@ def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes
         challenge_id: The challenge, issued through the same link.
         video: The uploaded video.
         mirrored: Whether the camera saved a mirror image.
+        arrived: When the whole upload was here: how long it then waited for its turn is not the person's fault.
 
     Returns:
         Cameo and token.
@@ -87,8 +96,7 @@ def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes
         LivenessFailed: If the video does not answer the challenge; `failures` says why.
         InputError: If the video cannot be used.
     """
-    now = service.now()
-    link = links.open_link(service.store, link_token, now)
+    link = links.open_link(service.store, link_token, arrived)
     kept = service.incoming / f"{challenge_id}{_SUFFIX}"
     try:
         # Sealed for this link: a challenge that was issued through another one does not open.
@@ -97,18 +105,19 @@ def finish(service: Service, link_token: str, challenge_id: str, video: IO[bytes
         raise ConsentDenied(
             "expected a challenge that was issued through this link, got another; start again", reason="no_challenge"
         ) from None
+    token = accounts.draw_token(arrived, service.settings.token_lifetime)
     try:
         with _file(service, video) as video_path, tempfile.TemporaryDirectory(dir=service.incoming) as folder:
             portrait_path = Path(folder) / "portrait"
             _write_private(portrait_path, portrait)
             cameo = enrolment.enroll_from_files(
-                service.store, challenge_id=challenge_id, portrait=portrait_path, video=video_path, now=now,
+                service.store, challenge_id=challenge_id, portrait=portrait_path, video=video_path, now=arrived,
                 mirrored=mirrored, policy=service.settings.enrolment, liveness=service.settings.liveness,
+                handover=Handover(link_token=link_token, owner_token=token),
             )  # fmt: skip
     finally:
         kept.unlink(missing_ok=True)
-    links.use_up(service.store, link_token)
-    return _owned(service, cameo, now)
+    return Enrolled(cameo=cameo, token=token)
 
 
 def sweep(service: Service, now: datetime) -> int:
@@ -120,25 +129,6 @@ def sweep(service: Service, now: datetime) -> int:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
             removed += 1
     return removed
-
-
-def _owned(service: Service, cameo: Cameo, now: datetime) -> Enrolled:
-    """Make the owner's account and give it the cameo."""
-    name = cameo.name
-    taken = {account.name.casefold() for account in accounts.list_accounts(service.store)}
-    number = 2
-    while name.casefold() in taken:
-        name = f"{cameo.name[:90]} ({number})"
-        number += 1
-    account, token = accounts.create_account(
-        service.store, name=name, role="owner", now=now, lifetime=service.settings.token_lifetime
-    )
-    with service.store.write() as connection:
-        fresh = find_cameo(connection, service.store, cameo.id)
-        assert fresh is not None
-        owned = replace(fresh, owner_account=account.id)
-        put_cameo(connection, service.store, owned, new=False)
-    return Enrolled(cameo=owned, token=token)
 
 
 @contextmanager

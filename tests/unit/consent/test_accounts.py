@@ -12,7 +12,7 @@ from portrait_anim.consent.accounts import (
     token_expiry,
 )
 from portrait_anim.consent.ledger import Ledger
-from portrait_anim.consent.links import MAX_ATTEMPTS, count_attempt, create_link, open_link, use_up
+from portrait_anim.consent.links import MAX_ATTEMPTS, close_link, count_attempt, create_link, open_link
 from portrait_anim.errors import ConsentDenied
 
 
@@ -110,7 +110,8 @@ def test_a_link_opens_until_it_is_used_old_or_tried_too_often(store, now):
     with pytest.raises(ConsentDenied) as caught:
         count_attempt(store, token, now)
     assert caught.value.reason == "too_many_attempts"
-    use_up(store, token)
+    with store.write() as connection:
+        close_link(connection, store, token, now)
     with pytest.raises(ConsentDenied):
         open_link(store, token, now)
 

@@ -12,6 +12,7 @@ from portrait_anim.consent.evidence import EnrolmentPolicy
 from portrait_anim.consent.links import count_attempt
 from portrait_anim.consent.registry import get_cameo
 from portrait_anim.service import ServiceSettings, create_app
+from portrait_anim.service.enrol import _Queue
 from portrait_anim.service.enrolling import sweep
 from portrait_anim.weights import samples_dir
 
@@ -154,6 +155,32 @@ def test_a_photo_without_a_face_is_explained_and_spends_nothing(world, tmp_path)
     refused = start(world, link, wall)
     assert (refused.status_code, "No face was found in this photo" in refused.text) == (422, True)
     assert list(world.app.state.service.incoming.iterdir()) == []
+
+
+class LongQueue(_Queue):
+    """A queue in which everybody waits for eleven minutes, longer than a challenge holds."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+
+    async def run(self, work):
+        self.clock.move(timedelta(minutes=11))
+        return await super().run(work)
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [(timedelta(minutes=9), "cannot be read as a video"), (timedelta(minutes=10), "ten minutes were over")],
+)
+def test_what_counts_is_when_a_video_arrived(after, told, world):
+    """In time, however long it waits for its turn, or too late: then it is not even opened."""
+    link = link_for(world)
+    shown = start(world, link).text
+    world.app.state.enrolment_queue = LongQueue(world.clock)
+    world.clock.move(after)
+    result = answer(world, link, shown, SAMPLES / "portrait.jpg")
+    assert (result.status_code, told in result.text) == (422, True), result.text
 
 
 def test_a_challenge_id_cannot_lead_elsewhere(world):
