@@ -114,7 +114,8 @@ def enroll(
         name=challenge.name,
         kind="real",
         portrait_digest=portrait_digest,
-        embeddings=(portrait_embedding, *(() if report.template is None else (report.template,))),
+        portrait_embeddings=(portrait_embedding,),
+        video_embeddings=() if report.template is None else (report.template,),
         created=now,
     )
     attempt = _Attempt(
@@ -177,7 +178,7 @@ def enroll_fictional(
         name=clean_text(name, "name"),
         kind="fictional",
         portrait_digest=portrait_digest,
-        embeddings=(portrait_embedding,),
+        portrait_embeddings=(portrait_embedding,),
         created=now,
         statement=clean_text(statement, "statement", maximum=MAX_TEXT_LENGTH),
     )

@@ -144,7 +144,8 @@ class Cameo:
         name: What the owner calls it; empty after deletion.
         kind: `"real"` (a living person passed the challenge) or `"fictional"` (stated by the operator).
         portrait_digest: sha256 of the decoded enrolled portrait, hexadecimal; empty after deletion.
-        embeddings: Who it is: the portrait, and for real people after it the mean over the challenge video.
+        portrait_embeddings: Who is on the enrolled portrait.
+        video_embeddings: Who is in the challenge video, the mean over its frames; empty for fictional figures.
         created: When it was enrolled [UTC].
         status: `"active"` or `"deleted"`.
         statement: The operator's statement why a fictional figure has no one to ask; empty for real people.
@@ -156,17 +157,23 @@ class Cameo:
     name: str = field(repr=False)
     kind: CameoKind
     portrait_digest: str
-    embeddings: tuple[IdentityEmbedding, ...] = field(repr=False, compare=False)
+    portrait_embeddings: tuple[IdentityEmbedding, ...] = field(repr=False, compare=False)
     created: datetime
+    video_embeddings: tuple[IdentityEmbedding, ...] = field(default=(), repr=False, compare=False)
     status: CameoStatus = "active"
     statement: str = ""
     deleted_at: datetime | None = None
     owner_account: str = ""
 
     @property
+    def embeddings(self) -> tuple[IdentityEmbedding, ...]:
+        """Every face that is known of it, for searches; in no order that means anything."""
+        return self.portrait_embeddings + self.video_embeddings
+
+    @property
     def proven_faces(self) -> tuple[IdentityEmbedding, ...]:
         """Whom a portrait must show: of real people the face in the challenge video, which no retouched photo sways."""
-        return self.embeddings[-1:] if self.kind == "real" else self.embeddings
+        return self.video_embeddings if self.kind == "real" else self.portrait_embeddings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

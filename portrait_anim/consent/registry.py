@@ -91,8 +91,9 @@ def delete_cameo(store: ConsentStore, cameo_id: str, *, now: datetime) -> Cameo:
         if cameo.status == "deleted":
             return cameo
         erased = replace(
-            cameo, name="", portrait_digest="", embeddings=(), statement="", status="deleted", deleted_at=now
-        )
+            cameo, name="", portrait_digest="", portrait_embeddings=(), video_embeddings=(), statement="",
+            status="deleted", deleted_at=now,
+        )  # fmt: skip
         put_cameo(connection, store, erased, new=False)
         for grant in find_grants(connection, store, cameo_id=cameo_id):
             if grant.revoked_at is None:

@@ -23,7 +23,7 @@ from portrait_anim.consent.signed_rows import (
     time_text,
 )
 from portrait_anim.consent.store import ConsentStore
-from portrait_anim.consent.templates import embeddings_bytes, embeddings_of
+from portrait_anim.consent.templates import faces_bytes, faces_of
 
 FACES = "faces"
 """Counter that grows with every change of an enrolled or denied face."""
@@ -103,7 +103,7 @@ def put_cameo(connection: Connection, store: ConsentStore, cameo: Cameo, *, new:
         "name": cameo.name,
         "kind": cameo.kind,
         "portrait_digest": cameo.portrait_digest,
-        "template": embeddings_bytes(cameo.embeddings),
+        "template": faces_bytes(cameo.portrait_embeddings, cameo.video_embeddings),
         "created": time_text(cameo.created),
         "status": cameo.status,
         "statement": cameo.statement,
@@ -235,12 +235,14 @@ def _checked_grants(connection: Connection, rows: Iterable[Values]) -> list[Gran
 
 def cameo_of(row: Values) -> Cameo:
     """Return the cameo of an opened row."""
+    portrait, video = faces_of(row["template"], real=row["kind"] == "real")
     return Cameo(
         id=row["id"],
         name=row["name"],
         kind=row["kind"],
         portrait_digest=row["portrait_digest"],
-        embeddings=embeddings_of(row["template"]),
+        portrait_embeddings=portrait,
+        video_embeddings=video,
         created=moment_of(row["created"]),
         status=row["status"],
         statement=row["statement"],

@@ -97,7 +97,8 @@ def _inhabitant(number: int) -> Inhabitant:
         name=f"Person {number}",
         kind="fictional" if fictional else "real",
         portrait_digest=hashlib.sha256(str(number).encode()).hexdigest(),
-        embeddings=(invented_face(number),) if fictional else (invented_face(number), invented_face(number)),
+        portrait_embeddings=(invented_face(number),),
+        video_embeddings=() if fictional else (invented_face(number),),
         created=START,
         statement="Invented by a random number generator." if fictional else "",
     )

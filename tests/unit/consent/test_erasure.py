@@ -37,7 +37,8 @@ def ada(store, challenge, someone, digest, now, ask):
     answered = replace(challenge("smile"), name=NAME, portrait_digest=digest(1), purpose="Filmzyx")
     cameo = Cameo(
         id="cam_00000000000000ad", name=NAME, kind="real", portrait_digest=digest(1),
-        embeddings=(someone(1), someone(1, age=0.1)), created=now, owner_account=account.id,
+        portrait_embeddings=(someone(1),), video_embeddings=(someone(1, age=0.1),), created=now,
+        owner_account=account.id,
     )  # fmt: skip
     video = ChallengeVideo(
         id="vid_1", challenge_id=answered.id, sha256="cd" * 32, fingerprint=b"fingerprintzyx", stored_file="",
@@ -106,7 +107,7 @@ def test_nothing_personal_is_left_in_any_file(store, ada, used, now, database):
 
 def test_an_account_with_another_cameo_keeps_it(store, ada, someone, digest, now):
     cameo, _account, token = ada
-    second = replace(cameo, id="cam_00000000000000ae", portrait_digest=digest(5), embeddings=(someone(5),))
+    second = replace(cameo, id="cam_00000000000000ae", portrait_digest=digest(5), video_embeddings=(someone(5),))
     with store.write() as connection:
         put_cameo(connection, store, second, new=True)
     delete_cameo(store, cameo.id, now=now)
@@ -123,7 +124,8 @@ def test_an_export_holds_everything_about_the_person(store, ada, used, tmp_path,
         files = {name: archive.read(name) for name in archive.namelist()}
     read = {name: json.loads(content) for name, content in files.items() if name.endswith(".json")}
     assert read["cameo.json"]["cameo"]["name"] == NAME
-    assert len(read["cameo.json"]["cameo"]["embeddings"][0]["vector"]) == 128
+    for source in ("portrait_embeddings", "video_embeddings"):
+        assert len(read["cameo.json"]["cameo"][source][0]["vector"]) == 128
     assert read["challenges.json"]["videos"][0]["sha256"] == "cd" * 32
     assert {given["grantee"] for given in read["grants.json"]} == {"Grantee Bobxyz"}
     assert [use["kind"] for use in read["uses.json"]] == ["refused", "withdrawn"]
@@ -143,7 +145,9 @@ def test_an_export_holds_everything_about_the_person(store, ada, used, tmp_path,
 
 
 def test_an_export_of_one_person_holds_nothing_of_another(store, ada, used, someone, digest, give, ask, tmp_path, now):
-    other = replace(ada[0], id="cam_00000000000000be", name="Ben", portrait_digest=digest(5), embeddings=(someone(5),))
+    other = replace(
+        ada[0], id="cam_00000000000000be", name="Ben", portrait_digest=digest(5), video_embeddings=(someone(5),)
+    )
     with store.write() as connection:
         put_cameo(connection, store, other, new=True)
     give(other.id, grantee="Grantee Bobxyz")

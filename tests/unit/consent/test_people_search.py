@@ -26,8 +26,8 @@ def add(now):
 
     def build(store, number, *embeddings, kind="real", fail=False):
         cameo = Cameo(
-            id=f"cam_{number:016x}", name="N", kind=kind, portrait_digest=f"{number:064x}", embeddings=embeddings,
-            created=now,
+            id=f"cam_{number:016x}", name="N", kind=kind, portrait_digest=f"{number:064x}",
+            portrait_embeddings=embeddings[:1], video_embeddings=embeddings[1:], created=now,
         )  # fmt: skip
         with store.write() as connection:
             put_cameo(connection, store, cameo, new=True)

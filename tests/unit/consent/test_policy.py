@@ -29,8 +29,8 @@ CONDITIONS = (
 
 @pytest.fixture
 def cameo(now, someone, digest):
-    return Cameo(id="cam_1", name="Ada", kind="real", portrait_digest=digest(1), embeddings=(someone(1),), created=now,
-                 owner_account="acc_ada")  # fmt: skip
+    return Cameo(id="cam_1", name="Ada", kind="real", portrait_digest=digest(1), portrait_embeddings=(someone(1),),
+                 video_embeddings=(someone(1),), created=now, owner_account="acc_ada")  # fmt: skip
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_the_enrolled_picture_opens_only_the_face_that_was_enrolled(cameo, grant
 def test_a_photo_mixed_of_two_people_opens_only_the_one_in_the_video(cameo, grant, request_, now, someone):
     first, second = someone(1), someone(2)
     mixed = replace(first, vector=(0.5 * first.vector + 0.5 * second.vector))
-    enrolled = replace(cameo, embeddings=(mixed, first))  # portrait, then the mean over the challenge video
+    enrolled = replace(cameo, portrait_embeddings=(mixed,), video_embeddings=(first,))
     for face, allowed in (
         (first, True),
         (second, False),
@@ -247,13 +247,24 @@ def test_a_photo_mixed_of_two_people_opens_only_the_one_in_the_video(cameo, gran
         assert decide(asked, enrolled, [grant], now, {}).allowed == allowed
 
 
+def test_no_order_of_faces_makes_a_photo_proof(cameo, grant, request_, now, someone):
+    """Only what was measured in the video opens a real person's cameo, however many faces are known of each kind."""
+    for portraits in ((someone(1), someone(2)), (someone(2), someone(1)), ()):
+        for video in ((someone(2), someone(3)), (someone(3), someone(2))):
+            enrolled = replace(cameo, portrait_embeddings=portraits, video_embeddings=video)
+            assert not decide(request_, enrolled, [grant], now, {}).allowed
+            assert decide(replace(request_, portrait_embedding=someone(3)), enrolled, [grant], now, {}).allowed
+    unproven = replace(cameo, portrait_embeddings=(someone(1),), video_embeddings=())
+    assert decide(request_, unproven, [grant], now, {}).reason == "portrait_mismatch"
+
+
 def test_a_fictional_cameo_never_shows_an_enrolled_person(cameo, grant, request_, now, someone):
     figure = replace(cameo, kind="fictional", statement="drawn")
-    lookalike = replace(cameo, id="cam_2", embeddings=(someone(1, age=0.3),))
-    stranger = replace(cameo, id="cam_3", embeddings=(someone(5),))
+    lookalike = replace(cameo, id="cam_2", portrait_embeddings=(someone(1, age=0.3),))
+    stranger = replace(cameo, id="cam_3", portrait_embeddings=(someone(5),), video_embeddings=())
     assert decide(request_, figure, [grant], now, {}, protected=[stranger]).allowed
     assert decide(request_, figure, [grant], now, {}, protected=[stranger, lookalike]).reason == "portrait_mismatch"
-    gone = replace(lookalike, status="deleted", embeddings=())
+    gone = replace(lookalike, status="deleted", portrait_embeddings=(), video_embeddings=())
     assert decide(request_, figure, [grant], now, {}, protected=[gone]).allowed
 
 

@@ -34,7 +34,8 @@ def statements(store):
 
 def test_every_question_of_a_render_uses_an_index(store, fictional, give, ask, now, someone, sqlite_only, statements):
     real = Cameo(
-        id="cam_real", name="Ada", kind="real", portrait_digest="ab" * 32, embeddings=(someone(9),), created=now
+        id="cam_real", name="Ada", kind="real", portrait_digest="ab" * 32, portrait_embeddings=(), created=now,
+        video_embeddings=(someone(9),),
     )
     with store.write() as connection:
         put_cameo(connection, store, real, new=True)

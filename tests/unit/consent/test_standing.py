@@ -88,8 +88,8 @@ def test_a_face_that_cannot_be_compared_ends_renders_of_figures_only(store, perm
 def test_a_person_who_enrols_ends_renders_of_a_figure_with_their_face(store, permit, now, someone, digest):
     def enrol(who):
         cameo = Cameo(
-            id=f"cam_{who:016x}", name="Ada", kind="real", portrait_digest=digest(90 + who), embeddings=(someone(who),),
-            created=now,
+            id=f"cam_{who:016x}", name="Ada", kind="real", portrait_digest=digest(90 + who), created=now,
+            portrait_embeddings=(), video_embeddings=(someone(who),),
         )  # fmt: skip
         with store.write() as connection:
             put_cameo(connection, store, cameo, new=True)
