@@ -14,12 +14,10 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, AutoencoderTiny, DDIMScheduler, DiffusionPipeline
 
 from portrait_anim.consent.permit import RenderPermit
-from portrait_anim.errors import NoFaceFound
 from portrait_anim.face.crop import crop
 from portrait_anim.face.detect import FaceDetector, find_face
 from portrait_anim.face.paste import paste_back, soft_mask
@@ -32,7 +30,7 @@ from portrait_anim.models import (
     XPortrait2MotionEncoder,
     XPortrait2ReferenceUNet,
 )
-from portrait_anim.pipelines.motion import STATUS, MotionSequence
+from portrait_anim.pipelines.motion import MotionSequence
 from portrait_anim.pipelines.options import AnimationOptions
 from portrait_anim.pipelines.portrait import AnimatedFrame
 from portrait_anim.pipelines.xportrait2_checks import check_decoder, check_motion, check_options, check_placement
@@ -47,7 +45,7 @@ from portrait_anim.pipelines.xportrait2_crops import (
 )
 from portrait_anim.pipelines.xportrait2_devices import DistantRow
 from portrait_anim.pipelines.xportrait2_drafts import OnPreview
-from portrait_anim.pipelines.xportrait2_driving import MotionCropper
+from portrait_anim.pipelines.xportrait2_driving import DrivingMotion
 from portrait_anim.pipelines.xportrait2_generation import Generation, Networks, Watch, XPortrait2Portrait
 from portrait_anim.pipelines.xportrait2_guidance import Row
 from portrait_anim.pipelines.xportrait2_inputs import device_of, encode_image, encode_motion, encode_portrait
@@ -55,9 +53,7 @@ from portrait_anim.pipelines.xportrait2_interruption import interruptible
 from portrait_anim.pipelines.xportrait2_memory import MemoryForecast, device_memory, forecast, require_memory
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.pipelines.xportrait2_placement import placement_of
-from portrait_anim.types import Float32Array, Frame, UInt8Array
-
-_MOTION_BATCH = 8
+from portrait_anim.types import Frame, UInt8Array
 
 
 class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -125,48 +121,18 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             NoFaceFound: If no frame shows a face.
         """
-        cropper = MotionCropper()
-        crops: list[UInt8Array] = []
-        tokens: list[torch.Tensor] = []
-        boxes: list[Box] = []
-        states: list[int] = []
+        with ShortRangeDetector() as detector:
+            motion = DrivingMotion(self.motion_encoder, detector)
 
-        def go_on() -> None:
-            if on_frame:
-                on_frame(len(states))
-
-        with ShortRangeDetector() as detector, interruptible([self.motion_encoder], go_on):
-            for tracked in track(frames, choice=face):
-                states.append(STATUS.index(tracked.status))
-                if tracked.observation is not None:
-                    left, top, right, bottom = detector.box_of(tracked.frame.image, tracked.observation)
-                    boxes += [(left, top, right, bottom)] * (len(states) - len(boxes) if not boxes else 1)
-                elif boxes:
-                    boxes.append(boxes[-1])
-                if boxes:
-                    crops += cropper.add(tracked.frame.image, boxes[-1])
-                if len(crops) >= _MOTION_BATCH:
-                    tokens.append(encode_motion(self.motion_encoder, crops))
-                    crops = []
+            def go_on() -> None:
                 if on_frame:
-                    on_frame(len(states))
-        crops += cropper.finish()
-        if crops:
-            tokens.append(encode_motion(self.motion_encoder, crops))
-        if not tokens:
-            raise NoFaceFound("expected a driving clip that shows a face, found none in any frame; use another clip")
-        latent = _array(torch.cat(tokens))
-        # Frames before the face is first seen move as the first one that shows it.
-        latent = np.concatenate([latent[:1].repeat(len(states) - len(latent), axis=0), latent])
-        corners = np.array(boxes, np.float32)
-        return MotionSequence(
-            latent=latent,
-            rotation=np.zeros((len(states), 3), np.float32),
-            anchor=(corners[:, :2] + corners[:, 2:]) / 2,
-            scale=np.maximum(corners[:, 2] - corners[:, 0], 1),
-            status=np.asarray(states, np.uint8),
-            fps=fps,
-        )
+                    on_frame(motion.num_frames)
+
+            with interruptible([self.motion_encoder], go_on):
+                for tracked in track(frames, choice=face):
+                    motion.add(tracked)
+                    go_on()
+            return motion.finish(fps)
 
     # 2. portrait -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -256,14 +222,7 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         permit.check(pixel_digest(portrait), now)
         sampling = self._check(options, sampling or options.sampling or SamplingOptions(), motion)
         # 2. what stays
-        box = self._face_box(portrait, options.face)
-        size = (portrait.shape[0], portrait.shape[1])
-        transform = square_transform(portrait_box(box, size)[0], options.size_px)
-        before, mask = crop(portrait, transform), soft_mask(options.size_px)
-        appearance = portrait_crop(portrait, box, max(PORTRAIT_SIDE_PX, options.size_px))
-        with interruptible([self.image_encoder, self.vae, self.reference_unet, self.motion_encoder], before_chunk):
-            prepared = self.prepare_portrait(appearance, cut(portrait, grow_box(box, size)), options.size_px)
-
+        prepared, put_back = self._prepare(portrait, options, before_chunk)
         # 3. what moves
         networks = Networks(
             unet=self.denoising_unet, replica=self.replica, vae=self.vae, preview_vae=self.preview_vae,
@@ -273,10 +232,25 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         generation = Generation(networks, prepared, self._tokens(motion, sampling), sampling, watch)
         for index, face in enumerate(generation.crops()):
             # 4. back into the full frame
-            image = face
-            if not options.crop_only:
-                image = paste_back(face, portrait, transform, mask, reference_crop=before)
+            image = face if options.crop_only else put_back(face)
             yield AnimatedFrame(image=image, crop=face, index=index, time_s=index / float(motion.fps))
+
+    def _prepare(
+        self, portrait: UInt8Array, options: AnimationOptions, before_chunk: Callable[[], None] | None
+    ) -> tuple[XPortrait2Portrait, Callable[[UInt8Array], UInt8Array]]:
+        """What every step needs to know of the portrait, and what puts a generated crop back into it."""
+        box = self._face_box(portrait, options.face)
+        size = (portrait.shape[0], portrait.shape[1])
+        transform = square_transform(portrait_box(box, size)[0], options.size_px)
+        before, mask = crop(portrait, transform), soft_mask(options.size_px)
+        appearance = portrait_crop(portrait, box, max(PORTRAIT_SIDE_PX, options.size_px))
+        with interruptible([self.image_encoder, self.vae, self.reference_unet, self.motion_encoder], before_chunk):
+            prepared = self.prepare_portrait(appearance, cut(portrait, grow_box(box, size)), options.size_px)
+
+        def put_back(face: UInt8Array) -> UInt8Array:
+            return paste_back(face, portrait, transform, mask, reference_crop=before)
+
+        return prepared, put_back
 
     @torch.inference_mode()
     def _tokens(self, motion: MotionSequence, sampling: SamplingOptions) -> torch.Tensor:
@@ -308,7 +282,3 @@ class XPortrait2Pipeline(DiffusionPipeline):  # type: ignore[misc]
         with FaceDetector() as detector, ShortRangeDetector() as short_range:
             left, top, right, bottom = short_range.box_of(portrait, find_face(portrait, detector, choice))
         return left, top, right, bottom
-
-
-def _array(tensor: torch.Tensor) -> Float32Array:
-    return tensor.float().cpu().numpy()

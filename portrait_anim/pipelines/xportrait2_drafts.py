@@ -58,6 +58,33 @@ def clean_estimate(
     return out
 
 
+def draft_of(
+    scheduler: DDIMScheduler,
+    noisy: torch.Tensor,
+    predicted: torch.Tensor,
+    timestep: torch.Tensor,
+    *,
+    place: int,
+    frame: int,
+    step: int,
+    num_steps: int,
+) -> Draft:
+    """The estimate of one frame of a window.
+
+    Args:
+        scheduler: The published schedule.
+        noisy: Latents before the step `(4, T, h, h)`.
+        predicted: Their predicted noise.
+        timestep: Scalar.
+        place: Which of these frames.
+        frame: Its number in the clip.
+        step: Number of the step.
+        num_steps: Steps in all.
+    """
+    estimate = clean_estimate(scheduler, noisy[:, place], predicted[:, place], timestep)
+    return Draft(latent=estimate, frame=frame, step=step + 1, num_steps=num_steps)
+
+
 @torch.inference_mode()
 def draft_picture(latent: torch.Tensor, size_px: int, tiny: AutoencoderTiny | None = None) -> UInt8Array:
     """Make a picture of a latent at next to no cost.

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 from portrait_anim.pipelines.context import average_windows
-from portrait_anim.pipelines.xportrait2_drafts import Draft, OnDraft, clean_estimate
+from portrait_anim.pipelines.xportrait2_drafts import OnDraft, draft_of
 from portrait_anim.pipelines.xportrait2_guidance import GuidedPredictor, NoisePredictor, Row
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions, Solver
 
@@ -103,8 +103,8 @@ def denoise(
         whole = average_windows(predictions, windows, num_frames)
         if on_draft:
             middle = num_frames // 2
-            estimate = clean_estimate(scheduler, latents[:, middle], whole[:, middle], timestep)
-            on_draft(Draft(latent=estimate, frame=middle, step=step + 1, num_steps=options.num_steps))
+            where = {"place": middle, "frame": middle, "step": step, "num_steps": options.num_steps}
+            on_draft(draft_of(scheduler, latents, whole, timestep, **where))
         latents = solver.step(whole, timestep, latents, return_dict=False)[0]
     if on_window:
         on_window(total, total)

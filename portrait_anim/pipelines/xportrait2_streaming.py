@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from diffusers import DDIMScheduler
 
-from portrait_anim.pipelines.xportrait2_drafts import Draft, OnDraft, clean_estimate
+from portrait_anim.pipelines.xportrait2_drafts import OnDraft, draft_of
 from portrait_anim.pipelines.xportrait2_guidance import GuidedPredictor, NoisePredictor, Row
 from portrait_anim.pipelines.xportrait2_options import SamplingOptions
 from portrait_anim.pipelines.xportrait2_sampling import OnWindow, make_solver, start_latents
@@ -63,9 +63,7 @@ def denoise_stream(
     on_window: OnWindow | None = None,
     on_draft: OnDraft | None = None,
 ) -> Iterator[torch.Tensor]:
-    """Turn noise into the latents of a clip, window by window.
-
-    A clip that fits in one window becomes what `denoise` makes of it.
+    """Turn noise into the latents of a clip, window by window; a clip of one window becomes what `denoise` makes of it.
 
     Args:
         predict: Denoising UNet.
@@ -103,8 +101,8 @@ def denoise_stream(
             predicted = predictor(latents, timestep, index, step=step)
             if on_draft:
                 middle = (known + len(window)) // 2
-                estimate = clean_estimate(scheduler, latents[:, middle], predicted[:, middle], timestep)
-                on_draft(Draft(latent=estimate, frame=window[middle], step=step + 1, num_steps=options.num_steps))
+                where = {"place": middle, "frame": window[middle], "step": step, "num_steps": options.num_steps}
+                on_draft(draft_of(scheduler, latents, predicted, timestep, **where))
             fresh = solver.step(predicted, timestep, latents, return_dict=False)[0][:, known:]
             calls += 1
         done, carried = window[-1] + 1, record
