@@ -26,6 +26,7 @@ from portrait_anim.consent.service_rows import (
     find_uses,
     find_withdrawals,
 )
+from portrait_anim.consent.shown_faces import shown_faces_of
 from portrait_anim.consent.signed_rows import time_text
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.withdrawal import files_of
@@ -40,6 +41,7 @@ grants.json       whom you allowed what
 uses.json         every use and every refused attempt, by whom, when, for what
 thumbnails/       small pictures of finished uses, named like the entries of uses.json
 withdrawals.json  what you took back
+renders.json      the face on the photo of each render that is running
 contact.json      where you are told about uses
 account.json      your account of the service (its key is not kept, only a digest)
 ledger.json       the rows of the hash-chained record that concern you; they stay after a deletion and hold no name
@@ -100,6 +102,7 @@ def _members(store: ConsentStore, cameo: Cameo, now: datetime) -> Iterator[tuple
         uses = find_uses(connection, store, cameo_id=cameo.id)
         withdrawals = find_withdrawals(connection, store, cameo_id=cameo.id)
         accounts = find_accounts(connection, store, account_id=cameo.owner_account) if cameo.owner_account else []
+        shown = shown_faces_of(connection, store, cameo.id)
         files = [file for use in uses if use.permit_id for file in files_of(connection, store, use.permit_id)]
     yield "README.txt", _README.encode()
     yield "cameo.json", _json({"exported": time_text(now), "store_id": store.store_id, "cameo": cameo})
@@ -110,6 +113,7 @@ def _members(store: ConsentStore, cameo: Cameo, now: datetime) -> Iterator[tuple
         if use.thumbnail:
             yield str(_picture_name(use.id, use.thumbnail)), use.thumbnail
     yield "withdrawals.json", _json({"withdrawals": withdrawals, "files": files})
+    yield "renders.json", _json(shown)
     yield "contact.json", _json(get_contact(store, cameo.id))
     yield "account.json", _json([{**asdict(account), "token_digest": "(not exported)"} for account in accounts])
     yield "ledger.json", _json(list(Ledger(store).rows(cameo_id=cameo.id)))

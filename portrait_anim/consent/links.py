@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from portrait_anim.consent.accounts import token_digest
 from portrait_anim.consent.records import clean_text, utc
-from portrait_anim.consent.service_rows import find_settings, put_setting
+from portrait_anim.consent.service_rows import find_setting, put_setting
 from portrait_anim.consent.signed_rows import moment_of, time_text
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied
@@ -132,10 +132,8 @@ def _put(connection: Connection, store: ConsentStore, link: EnrolmentLink) -> No
 
 
 def _known(connection: Connection, store: ConsentStore, token: str, now: datetime) -> EnrolmentLink:
-    kept = None
-    if _TOKEN.fullmatch(token):
-        kept = find_settings(connection, store, f"link {token_digest(token)}").get(_KEY)
-    if kept is not None:
+    kept = find_setting(connection, store, f"link {token_digest(token)}", _KEY) if _TOKEN.fullmatch(token) else ""
+    if kept:
         facts = json.loads(kept)
         link = EnrolmentLink(**{**facts, "expires": moment_of(facts["expires"])})
         if now < link.expires:

@@ -18,7 +18,7 @@ from portrait_anim.consent.delivery import MailServer, check_address, check_webh
 from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.records import utc
 from portrait_anim.consent.service_records import Channel, OutboxItem, Use
-from portrait_anim.consent.service_rows import find_outbox, find_settings, put_outbox, put_setting
+from portrait_anim.consent.service_rows import find_outbox, find_setting, put_outbox, put_setting
 from portrait_anim.consent.signed_rows import time_text
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import DeliveryFailed
@@ -246,14 +246,14 @@ def _text(told: dict[str, dict[str, str]]) -> str:
 
 
 def _contact(connection: Connection, store: ConsentStore, cameo_id: str) -> Contact:
-    kept = find_settings(connection, store, cameo_id).get(_CONTACT)
+    kept = find_setting(connection, store, cameo_id, _CONTACT)
     return Contact(**json.loads(kept)) if kept else Contact()
 
 
 def _mail_server(connection: Connection, store: ConsentStore) -> MailServer | None:
-    kept = find_settings(connection, store, _OPERATOR).get(_MAIL_SERVER)
+    kept = find_setting(connection, store, _OPERATOR, _MAIL_SERVER)
     return MailServer(**json.loads(kept)) if kept else None
 
 
 def _private_allowed(connection: Connection, store: ConsentStore) -> bool:
-    return find_settings(connection, store, _OPERATOR).get(_PRIVATE) == "yes"
+    return find_setting(connection, store, _OPERATOR, _PRIVATE) == "yes"

@@ -98,7 +98,13 @@ def protected_people(
 
 
 def shows_real_person(
-    connection: Connection, store: ConsentStore, cameo: Cameo, match: MatchPolicy | None = None
+    connection: Connection,
+    store: ConsentStore,
+    cameo: Cameo,
+    match: MatchPolicy | None = None,
+    *,
+    face: IdentityEmbedding | None = None,
+    portrait_digest: str = "",
 ) -> bool:
     """Say whether a figure shows, or cannot be told from, a real person who enrolled in the meantime.
 
@@ -107,13 +113,15 @@ def shows_real_person(
         store: The store of the connection.
         cameo: The figure.
         match: How alike faces must be to count as one person.
+        face: The face on the photo that is rendered, or `None` for those that were enrolled.
+        portrait_digest: sha256 of that photo, hexadecimal; `""` for the one that was enrolled.
 
     Raises:
         LedgerTampered: If a row was changed outside the program.
     """
     match = match or MatchPolicy()
     return any(
-        matches(face, person.embeddings, match) is not False
-        for face in cameo.embeddings
-        for person in protected_people(connection, store, face, cameo.portrait_digest, match)
+        matches(one, person.embeddings, match) is not False
+        for one in (cameo.embeddings if face is None else (face,))
+        for person in protected_people(connection, store, one, portrait_digest or cameo.portrait_digest, match)
     )

@@ -23,6 +23,7 @@ from portrait_anim.consent.keys import signature_holds
 from portrait_anim.consent.ledger import append_row, recorded
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.consent.records import CameoKind, Decision, LabelSize, LedgerRow, RenderRequest, duration_ms, utc
+from portrait_anim.consent.shown_faces import ShownFace, keep_shown_face
 from portrait_anim.consent.standing import PERMIT_LIFETIME, PermitFacts, recorded_facts, refusal_of
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied
@@ -185,7 +186,7 @@ def authorise(
         ConsentDenied: If it is not allowed; the refusal is in the ledger and in the owner's inbox.
         ConsentError: If the store cannot be read or written, or was tampered with.
     """
-    now = utc(now)
+    now, match = utc(now), match or MatchPolicy()
     permit: RenderPermit | None = None
     with store.write() as connection:
         judgement = judge(connection, store, request, now, match)
@@ -193,6 +194,9 @@ def authorise(
         asked = asked_of(store, request)
         if decision.allowed:
             permit = _issue(store, request, judgement, now)
+            assert request.portrait_embedding is not None  # no decision allows a photo without a measured face
+            shown = ShownFace(embedding=request.portrait_embedding, match=match)
+            kept = keep_shown_face(connection, store, permit.cameo_id, permit.id, shown)
             append_row(
                 connection, store, "authorised", now=now, cameo_id=request.cameo_id, grant_id=permit.grant_id,
                 permit_id=permit.id, charge_renders=1, charge_ms=duration_ms(request.duration_s),
@@ -200,7 +204,7 @@ def authorise(
                 payload={
                     **asked,
                     "permit_digest": _digest(permit),
-                    "permit": recorded_facts(permit_facts(permit), permit.signature),
+                    "permit": {**recorded_facts(permit_facts(permit), permit.signature), **kept},
                 },
             )  # fmt: skip
             record_use(
@@ -265,8 +269,8 @@ def still_valid(store: ConsentStore, permit: RenderPermit, now: datetime) -> Non
     """
     now = utc(now)
     with store.read() as connection:
-        issued_row(connection, store, permit)
-        refusal = refusal_of(connection, store, permit_facts(permit), now)
+        row = issued_row(connection, store, permit)
+        refusal = refusal_of(connection, store, permit_facts(permit), row, now)
     if refusal is not None:
         raise refusal
 

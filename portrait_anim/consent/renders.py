@@ -13,6 +13,7 @@ from portrait_anim.consent.inbox import follow_use
 from portrait_anim.consent.ledger import append_row, recorded
 from portrait_anim.consent.permit import RenderPermit, issued_row, permit_facts
 from portrait_anim.consent.records import LedgerRow, duration_ms, utc
+from portrait_anim.consent.shown_faces import forget_shown_face
 from portrait_anim.consent.standing import refusal_of
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.withdrawal import remember_file, was_withdrawn
@@ -60,9 +61,10 @@ def record_render(
         "duration_ms": spent_ms,
     }
     with store.write() as connection:
-        reserved_ms = issued_row(connection, store, permit).charge_ms
+        issued = issued_row(connection, store, permit)
+        reserved_ms = issued.charge_ms
         _not_ended(connection, permit)
-        refusal = refusal_of(connection, store, permit_facts(permit), now)
+        refusal = refusal_of(connection, store, permit_facts(permit), issued, now)
         if refusal is None and duration_s > permit.max_seconds + OVERRUN_TOLERANCE_S:
             refusal = ConsentDenied(
                 f"expected at most {permit.max_seconds:g} s of video, got {duration_s:g} s; ask for the full length",
@@ -76,6 +78,7 @@ def record_render(
             charge_ms=min(spent_ms - reserved_ms, 0) if refusal is None else spent_ms - reserved_ms,
             payload=payload if refusal is None else {**payload, "reason": refusal.reason},
         )  # fmt: skip
+        forget_shown_face(connection, store, permit.cameo_id, permit.id)
         if refusal is None and output is not None:
             remember_file(connection, store, permit.id, output, output_digest, now=now)
         if refusal is None or refusal.reason != "withdrawn":  # of a withdrawn one the inbox tells more already
@@ -123,6 +126,7 @@ def record_abort(
             charge_ms=spent_ms - reserved_ms,
             payload={"reason": reason[:200], "duration_ms": spent_ms},
         )
+        forget_shown_face(connection, store, permit.cameo_id, permit.id)
         if not was_withdrawn(connection, permit.id):
             follow_use(connection, store, permit.id, "aborted", now=now, reason=reason)
     return row

@@ -1,4 +1,4 @@
-"""What is kept for a time only: challenge videos, names in challenges that led to nothing, messages that were sent."""
+"""What is kept for a time only: challenge videos, names in challenges without cameo, sent messages, abandoned faces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from portrait_anim.consent.records import utc
 from portrait_anim.consent.rows import find_challenge, put_challenge
 from portrait_anim.consent.sealed_files import erase_file
 from portrait_anim.consent.service_rows import find_challenge_videos, put_challenge_video
+from portrait_anim.consent.shown_faces import forget_abandoned_faces
 from portrait_anim.consent.signed_rows import find_rows, time_text
+from portrait_anim.consent.standing import PERMIT_LIFETIME
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentError
 
@@ -30,12 +32,14 @@ class RetentionReport:
         videos: Challenge videos.
         names: Names in challenges that led to no cameo.
         messages: Messages that were sent or given up.
+        faces: Faces of renders that were killed.
         failed: Videos that could not be erased now and are tried again.
     """
 
     videos: int = 0
     names: int = 0
     messages: int = 0
+    faces: int = 0
     failed: int = 0
 
 
@@ -51,9 +55,10 @@ def erase_due(store: ConsentStore, now: datetime) -> RetentionReport:
     """
     now = utc(now)
     videos, failed = erase_due_videos(store, now)
-    return RetentionReport(
-        videos=videos, failed=failed, names=_erase_names(store, now - KEPT), messages=_erase_messages(store, now - KEPT)
-    )
+    names, messages = _erase_names(store, now - KEPT), _erase_messages(store, now - KEPT)
+    with store.write() as connection:
+        faces = forget_abandoned_faces(connection, store, now - PERMIT_LIFETIME)
+    return RetentionReport(videos=videos, failed=failed, names=names, messages=messages, faces=faces)
 
 
 def erase_due_videos(store: ConsentStore, now: datetime) -> tuple[int, int]:

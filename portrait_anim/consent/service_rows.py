@@ -11,8 +11,8 @@ from portrait_anim.consent import schema
 from portrait_anim.consent.service_records import Account, ChallengeVideo, OutboxItem, Output, Use, Withdrawal
 from portrait_anim.consent.signed_rows import (
     Values,
+    find_row,
     find_rows,
-    matching_rows,
     moment_of,
     optional_moment,
     optional_text,
@@ -234,10 +234,10 @@ def put_setting(connection: Connection, store: ConsentStore, cameo_id: str, key:
         put_row(connection, store, table, {"cameo_id": cameo_id, "key": key, "value": value}, new=True)
 
 
-def find_settings(connection: Connection, store: ConsentStore, cameo_id: str) -> dict[str, str]:
-    """Read the settings of a cameo, by key."""
-    rows = matching_rows(connection, store, schema.settings, cameo_id=cameo_id)
-    return {row["key"]: row["value"] for row in sorted(rows, key=lambda row: str(row["key"]))}
+def find_setting(connection: Connection, store: ConsentStore, cameo_id: str, key: str) -> str:
+    """Read one setting of a cameo, `""` when there is none."""
+    row = find_row(connection, store, schema.settings, cameo_id, key)
+    return "" if row is None else str(row["value"])
 
 
 def _with_times(row: Values, *needed: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from portrait_anim.consent.denylist import is_denied
 from portrait_anim.consent.keys import canonical
 from portrait_anim.consent.ledger import recorded, time_text
 from portrait_anim.consent.people_search import shows_real_person
-from portrait_anim.consent.records import LedgerRow, utc
+from portrait_anim.consent.records import Cameo, LedgerRow, utc
 from portrait_anim.consent.rows import find_cameo, find_grants
+from portrait_anim.consent.shown_faces import find_shown_face
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.withdrawal import was_withdrawn
 from portrait_anim.errors import ConsentDenied
@@ -89,19 +90,23 @@ def check_permit(store: ConsentStore, permit_id: str, now: datetime) -> PermitFa
                 f"expected the id of a permit of this store, got {permit_id!r}; stop and call authorise()",
                 reason="forged_permit",
             )
-        refusal = refusal_of(connection, store, facts, now)
+        assert row is not None
+        refusal = refusal_of(connection, store, facts, row, now)
     if refusal is not None:
         raise refusal
     return facts
 
 
-def refusal_of(connection: Connection, store: ConsentStore, facts: PermitFacts, now: datetime) -> ConsentDenied | None:
+def refusal_of(
+    connection: Connection, store: ConsentStore, facts: PermitFacts, row: LedgerRow, now: datetime
+) -> ConsentDenied | None:
     """Say why a genuine permit no longer holds.
 
     Args:
         connection: Open connection.
         store: The store of the connection.
         facts: What the permit says, known to be genuine.
+        row: The ledger row that gave it.
         now: Current time [UTC].
 
     Returns:
@@ -121,15 +126,31 @@ def refusal_of(connection: Connection, store: ConsentStore, facts: PermitFacts, 
             reason, why = "revoked", "the owner revoked the grant; stop and destroy what was made"
         elif not facts.issued <= now < facts.expires:
             reason, why = "expired", f"it held until {facts.expires.isoformat()}; ask for a new permit"
-        elif is_denied(connection, store, cameo):
-            reason, why = "denylisted", "the face is protected here since; stop and destroy what was made"
-        elif cameo.kind == "fictional" and shows_real_person(connection, store, cameo):
-            reason, why = "matches_real_person", "the person shown enrolled since; stop and destroy what was made"
+        else:
+            reason, why = _protected_since(connection, store, facts, row, cameo)
     if not reason:
         return None
     return ConsentDenied(
         f"expected permit {facts.id} to hold, got {reason}: {why}", reason=reason, grant_id=facts.grant_id
     )
+
+
+def _protected_since(
+    connection: Connection, store: ConsentStore, facts: PermitFacts, row: LedgerRow, cameo: Cameo
+) -> tuple[str, str]:
+    """Say who was protected since the permit was given: reason and sentence, both empty for nobody.
+
+    Asked as when the permit was given: about the face on the photo, by the limits of that time.
+    """
+    shown = find_shown_face(connection, store, row)
+    face, match = (None, None) if shown is None else (shown.embedding, shown.match)
+    if is_denied(connection, store, cameo, match, face=face):
+        return "denylisted", "the face is protected here since; stop and destroy what was made"
+    if cameo.kind == "fictional" and shows_real_person(
+        connection, store, cameo, match, face=face, portrait_digest=facts.portrait_digest
+    ):
+        return "matches_real_person", "the person shown enrolled since; stop and destroy what was made"
+    return "", ""
 
 
 def recorded_facts(facts: PermitFacts, signature: bytes) -> dict[str, object]:

@@ -23,6 +23,7 @@ from portrait_anim.consent.ledger import append_row, checked_head, recorded
 from portrait_anim.consent.records import clean_text, utc
 from portrait_anim.consent.service_records import Output, Withdrawal
 from portrait_anim.consent.service_rows import find_outputs, find_withdrawals, put_output, put_withdrawal
+from portrait_anim.consent.shown_faces import forget_shown_face
 from portrait_anim.consent.signed_rows import time_text
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied, LedgerTampered
@@ -64,6 +65,7 @@ def withdraw(store: ConsentStore, permit_id: str, now: datetime, *, reason: str 
                 permit_id=permit_id, payload={"by": "owner"},
             )  # fmt: skip
             follow_use(connection, store, permit_id, "withdrawn", now=now)
+            forget_shown_face(connection, store, issued.cameo_id, permit_id)
     destroy_withdrawn(store, now, permit_id=permit_id)
     with store.read() as connection:
         return find_withdrawals(connection, store, permit_id=permit_id)[0]

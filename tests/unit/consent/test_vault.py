@@ -19,7 +19,7 @@ from portrait_anim.consent.service_records import ChallengeVideo, OutboxItem, Us
 from portrait_anim.consent.service_rows import (
     find_challenge_videos,
     find_outbox,
-    find_settings,
+    find_setting,
     find_uses,
     put_challenge_video,
     put_outbox,
@@ -71,7 +71,7 @@ def check_all_opens(store, filled, now):
         assert find_challenge_videos(connection, store) == [filled["video"]]
         assert find_uses(connection, store, cameo_id=filled["cameo"]) == [filled["use"]]
         assert find_outbox(connection, store, due_before=now) == [filled["item"]]
-        assert find_settings(connection, store, filled["cameo"]) == {"webhook": "hook-secret"}
+        assert find_setting(connection, store, filled["cameo"], "webhook") == "hook-secret"
 
 
 def versions(store):
