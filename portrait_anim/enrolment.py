@@ -31,7 +31,6 @@ __all__ = [
     "MeasuredPortrait",
     "enroll_fictional_from_file",
     "enroll_from_files",
-    "find_portrait",
     "issue_challenge_for",
     "measure_portrait",
     "observe",
@@ -113,13 +112,15 @@ def issue_challenge_for(
 
     Raises:
         InputError: If the portrait cannot be used.
-        ConsentDenied: If the person did not declare to be of age.
+        ConsentDenied: If the person did not declare to be of age, or the face had too many challenges within a day.
         ValueError: If the name makes no sense.
     """
+    measured = measure_portrait(portrait, face=face)
     return challenges.issue_challenge(
         store,
         name=name,
-        portrait_digest=find_portrait(portrait, face=face),
+        portrait_digest=measured.digest,
+        face=measured.embedding,
         adult_declared=adult_declared,
         now=now,
         random=random,
@@ -233,27 +234,6 @@ def enroll_fictional_from_file(
         portrait_digest=measured.digest,
         now=now,
     )
-
-
-def find_portrait(portrait: PathLike, *, face: str | None = None) -> str:
-    """Make sure that a portrait shows a usable face, and return its digest.
-
-    Args:
-        portrait: Picture.
-        face: Which face, when there are several.
-
-    Returns:
-        sha256 of the decoded picture, hexadecimal.
-
-    Raises:
-        InputError: If it cannot be used.
-    """
-    from portrait_anim.face.detect import FaceDetector, find_face
-
-    image = read_portrait(Path(portrait), 0)
-    with FaceDetector() as detector:
-        find_face(image, detector, face)
-    return pixel_digest(image)
 
 
 def _measure(image: UInt8Array, encoder: IdentityEncoder, face: str | None) -> MeasuredPortrait:

@@ -24,7 +24,10 @@ def maintain(home: Home, as_json: Json = False) -> None:
     emit(done, as_json=as_json)
     sent, erased = done.deliveries, done.retention
     say(f"Notifications: {sent.sent} sent, {sent.retried} to be tried again, {sent.given_up} given up")
-    say(f"Erased: {erased.videos} videos, {erased.names} names, {erased.messages} messages, {erased.faces} abandoned faces; {erased.failed} failed")
+    say(
+        f"Erased: {erased.videos} videos, {erased.names} names, {erased.messages} messages, {erased.faces} faces; "
+        f"{erased.failed} failed"
+    )
     say(f"Destroyed {done.destroyed} withdrawn files. The ledger is sealed up to row {done.checkpoint}.")
 
 

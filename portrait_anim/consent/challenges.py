@@ -10,12 +10,14 @@ from typing import Final, get_args
 
 from sqlalchemy import Connection
 
+from portrait_anim.consent.attempts import count_attempt
 from portrait_anim.consent.dot import draw_dot_path
 from portrait_anim.consent.ledger import recorded
 from portrait_anim.consent.records import Challenge, ChallengeAction, CodePolicy, clean_text, utc
 from portrait_anim.consent.rows import find_challenge, put_challenge
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.errors import ConsentDenied
+from portrait_anim.types import IdentityEmbedding
 
 FOLLOW_DOT: Final[ChallengeAction] = "follow_dot"
 """The action that needs a screen which shows the dot."""
@@ -69,6 +71,7 @@ def issue_challenge(
     code_policy: CodePolicy = "optional",
     dot: bool = False,
     link_token_digest: str = "",
+    face: IdentityEmbedding | None = None,
 ) -> Challenge:
     """Make a challenge for one person and one portrait; it can be answered once, within ten minutes.
 
@@ -84,12 +87,13 @@ def issue_challenge(
         code_policy: Whether six spoken digits must be heard (`"required"`), are noted (`"optional"`) or not asked for.
         dot: Whether a dot to follow can be shown to the person.
         link_token_digest: sha256 of the token of the link through which the person enrols, or `""`.
+        face: Who is on the portrait, by whom attempts are counted; `None` where a link counts them.
 
     Returns:
         The challenge as recorded.
 
     Raises:
-        ConsentDenied: If the person did not declare to be of age.
+        ConsentDenied: If the person did not declare to be of age, or the face had too many challenges within a day.
         ValueError: If name, purpose or digest make no sense.
         ConsentError: If the store cannot be written.
     """
@@ -117,6 +121,8 @@ def issue_challenge(
         link_token_digest=link_token_digest,
     )
     with store.write() as connection:
+        if face is not None:
+            count_attempt(connection, store, challenge.id, face, issued)
         put_challenge(connection, store, challenge)
     return challenge
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from portrait_anim.consent.attempts import forget_attempts_of
 from portrait_anim.consent.challenges import check_bound, check_digest, open_challenge
 from portrait_anim.consent.evidence import EnrolmentPolicy, RecordingEvidence
 from portrait_anim.consent.handover import Handover, hand_over
@@ -215,6 +216,7 @@ def _record(connection: Connection, store: ConsentStore, attempt: _Attempt) -> _
         if attempt.handover is not None:
             cameo = hand_over(connection, store, cameo, attempt.handover, now)
         put_cameo(connection, store, cameo, new=True)
+        forget_attempts_of(connection, store, cameo.embeddings)
     _put_video(connection, store, attempt)
     append_row(
         connection, store, "enrolment_refused" if cameo is None else "enrolled", now=now,

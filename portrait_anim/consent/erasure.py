@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from portrait_anim.consent import schema
 from portrait_anim.consent.accounts import forget_owner
+from portrait_anim.consent.attempts import forget_attempts_of
 from portrait_anim.consent.ledger import recorded
 from portrait_anim.consent.records import Cameo, Challenge
 from portrait_anim.consent.rows import find_challenge, find_grants, put_challenge, put_grant
@@ -58,7 +59,8 @@ def erase_traces(connection: Connection, store: ConsentStore, cameo: Cameo, now:
     counts = {
         "uses": connection.execute(delete(uses).where(uses.c.cameo_id == cameo.id)).rowcount,
         "messages": connection.execute(delete(outbox).where(outbox.c.cameo_id == cameo.id)).rowcount,
-        "settings": connection.execute(delete(settings).where(settings.c.cameo_id == cameo.id)).rowcount,
+        "settings": connection.execute(delete(settings).where(settings.c.cameo_id == cameo.id)).rowcount
+        + forget_attempts_of(connection, store, cameo.embeddings),
     }
     return {
         "erased_templates": len(cameo.embeddings),

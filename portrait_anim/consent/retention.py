@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import delete, or_
 
 from portrait_anim.consent import schema
+from portrait_anim.consent.attempts import forget_old_attempts
 from portrait_anim.consent.ledger import append_row, recorded
 from portrait_anim.consent.records import utc
 from portrait_anim.consent.rows import find_challenge, put_challenge
@@ -32,7 +33,7 @@ class RetentionReport:
         videos: Challenge videos.
         names: Names in challenges that led to no cameo.
         messages: Messages that were sent or given up.
-        faces: Faces of renders that were killed.
+        faces: Faces of renders that were killed, and of challenges from more than a day ago.
         failed: Videos that could not be erased now and are tried again.
     """
 
@@ -58,6 +59,7 @@ def erase_due(store: ConsentStore, now: datetime) -> RetentionReport:
     names, messages = _erase_names(store, now - KEPT), _erase_messages(store, now - KEPT)
     with store.write() as connection:
         faces = forget_abandoned_faces(connection, store, now - PERMIT_LIFETIME)
+        faces += forget_old_attempts(connection, store, now)
     return RetentionReport(videos=videos, failed=failed, names=names, messages=messages, faces=faces)
 
 

@@ -7,14 +7,12 @@ keeps a keyed digest of both, so that neither can be exchanged or left out.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 
-import numpy as np
 from sqlalchemy import Connection, select
 
 from portrait_anim.consent import schema
@@ -24,6 +22,7 @@ from portrait_anim.consent.records import LedgerRow
 from portrait_anim.consent.service_rows import find_setting, put_setting
 from portrait_anim.consent.signed_rows import changed, find_rows
 from portrait_anim.consent.store import ConsentStore
+from portrait_anim.consent.templates import embeddings_bytes, embeddings_of
 from portrait_anim.types import IdentityEmbedding
 
 _KEY: Final = "shown "
@@ -58,14 +57,9 @@ def keep_shown_face(
     Returns:
         What the ledger row of the permit keeps of it.
     """
-    vector = np.asarray(shown.embedding.vector, dtype="<f4").tobytes()
-    text = json.dumps(
-        {
-            "backend": shown.embedding.backend,
-            "vector": base64.b64encode(vector).decode(),
-            "match": asdict(shown.match),
-        }
-    )
+    packed = embeddings_bytes([shown.embedding])
+    assert packed is not None
+    text = json.dumps({"faces": packed.decode(), "match": asdict(shown.match)})
     put_setting(connection, store, cameo_id, _KEY + permit_id, text)
     return {_DIGEST: store.keys.lookup(_DIGEST, text)}
 
@@ -134,7 +128,5 @@ def forget_abandoned_faces(connection: Connection, store: ConsentStore, given_be
 
 def _opened(text: str) -> ShownFace:
     facts = json.loads(text)
-    vector = np.frombuffer(base64.b64decode(facts["vector"]), dtype="<f4").astype(np.float32)
-    return ShownFace(
-        embedding=IdentityEmbedding(vector=vector, backend=facts["backend"]), match=MatchPolicy(**facts["match"])
-    )
+    (embedding,) = embeddings_of(facts["faces"].encode())
+    return ShownFace(embedding=embedding, match=MatchPolicy(**facts["match"]))
