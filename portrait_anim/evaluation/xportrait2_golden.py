@@ -88,36 +88,21 @@ def portrait_latent(golden: Golden) -> torch.Tensor:
     """Latent of the portrait `(1, 4, h, h)`.
 
     Raises:
-        InputError: If it is another array, or of a size that no picture has.
+        InputError: If it is another array.
     """
-    latent = golden.numbers("ref_latent", 1, 4, None, None)
-    _check_sides(golden, "ref_latent", latent)
-    return latent
+    return golden.numbers("ref_latent", 1, 4, None, None)
 
 
-def window_latents(golden: Golden, key: str, most: int | None = MAX_FRAMES) -> torch.Tensor:
-    """Latents of a window or a clip `(4, T, h, h)`, from `(1, 4, T, h, h)`.
-
-    Args:
-        golden: Golden file.
-        key: Its array.
-        most: Most frames that there may be, if there is a limit.
+def window_latents(golden: Golden) -> torch.Tensor:
+    """Latents of a window `(4, T, h, h)`, recorded with a batch of one.
 
     Raises:
-        InputError: If it is another array, or of a size that no picture has.
+        InputError: If it is another array, or of more frames than a window holds.
     """
-    latents = golden.numbers(key, 1, 4, None, None, None)[0]
-    _check_sides(golden, key, latents)
-    if most is not None and latents.shape[1] > most:
-        raise InputError(f"expected at most {most} frames in {key!r} of {golden.name}, got {latents.shape[1]}")
+    latents = golden.numbers("sample", 1, 4, None, None, None)[0]
+    if latents.shape[1] > MAX_FRAMES:
+        raise InputError(f"expected at most {MAX_FRAMES} frames in 'sample' of {golden.name}, got {latents.shape[1]}")
     return latents
-
-
-def _check_sides(golden: Golden, key: str, latent: torch.Tensor) -> None:
-    """A UNet halves a latent three times, and pictures are square."""
-    high, wide = latent.shape[-2:]
-    if high != wide or high % 8:
-        raise InputError(f"expected square latents {key!r} in {golden.name}, sides multiples of 8, got {high} x {wide}")
 
 
 def tap_names(unet: Any) -> list[str]:

@@ -91,7 +91,7 @@ def check_file(path: Path) -> Iterator[Comparison]:
 @torch.inference_mode()
 def check_denoiser(golden: Golden, folder: Path) -> Iterator[Comparison]:
     """Noise of one window, whole and with modules switched off."""
-    token, sample, timestep = image_token(golden), window_latents(golden, "sample"), torch.tensor(golden.number("t"))
+    token, sample, timestep = image_token(golden), window_latents(golden), torch.tensor(golden.number("t"))
     still, motion = motion_tokens(golden, "motion_uncond", 1), motion_tokens(golden, "motion_cond", sample.shape[1])
     exact, stored = _portrait_features(golden, folder)
     unet = load("denoising_unet")
@@ -115,7 +115,7 @@ def _with_latent(golden: Golden, folder: Path) -> Golden:
     """The file itself if it holds the portrait's latent, else one about the same portrait at the same size."""
     if "ref_latent" in golden.arrays:
         return golden
-    token, size = image_token(golden).numpy().ravel(), window_latents(golden, "sample").shape[-2:]
+    token, size = image_token(golden).numpy().ravel(), window_latents(golden).shape[-2:]
     for path in sorted(folder.glob("*.npz")):
         other = Golden(path.name, read_arrays(path))
         if {"ref_latent", "clip_embed"} <= other.arrays.keys():
@@ -206,7 +206,11 @@ class _Given:
         Raises:
             InputError: If something is absent or cannot be.
         """
-        noise, num_steps = window_latents(golden, "noise", most=None), golden.number("steps", 1)
+        noise, num_steps = golden.numbers("noise", 1, 4, None, None, None)[0], golden.number("steps", 1)
+        if noise.shape[-2] != noise.shape[-1]:
+            raise InputError(
+                f"expected square 'noise' in {golden.name}, got {tuple(noise.shape[-2:])}; record it again"
+            )
         try:
             plan = WindowPlan(size=golden.number("context_frames", 1), overlap=golden.number("context_overlap"))
         except ValueError as error:

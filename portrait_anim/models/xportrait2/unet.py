@@ -131,11 +131,6 @@ class UNetSkeleton(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self, sample: torch.Tensor, time: torch.Tensor, mix: Mix, cache: FeatureCache | None = None
     ) -> torch.Tensor:
         """Carry `(B, C_in, H, W)` to `(B, C_0, H, W)`: through all levels, or those that `cache` does not stand for."""
-        if sample.shape[-1] % 2 ** (len(self.down_blocks) - 1) or sample.shape[-2] % 2 ** (len(self.down_blocks) - 1):
-            raise ValueError(
-                f"expected a latent whose sides are multiples of {2 ** (len(self.down_blocks) - 1)}, "
-                f"got {tuple(sample.shape[-2:])}"
-            )
         skips = [self.conv_in(sample)]
         if cache is not None and cache.reuse:
             self._descend_outermost(skips, time, mix, cache.blocks - 1)
@@ -151,7 +146,7 @@ class UNetSkeleton(ModelMixin, ConfigMixin):  # type: ignore[misc]
                     continue
                 hidden = mix(level, index, resnet(torch.cat([hidden, skips.pop()], dim=1), time))
             for sampler in level.upsamplers:
-                hidden = hidden if cache is not None and cache.reuse else sampler(hidden)
+                hidden = hidden if cache is not None and cache.reuse else sampler(hidden, _odd_size(hidden, skips[-1]))
         out: torch.Tensor = hidden
         return out
 
@@ -176,6 +171,12 @@ class UNetSkeleton(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for index in range(count):
             hidden = mix(level, index, level.resnets[index](hidden, time))
             skips.append(hidden)
+
+
+def _odd_size(hidden: torch.Tensor, skip: torch.Tensor) -> torch.Size | None:
+    """Size to enlarge to where it is not twice as large, because it was odd on the way down."""
+    size = skip.shape[-2:]
+    return None if all(2 * small == large for small, large in zip(hidden.shape[-2:], size, strict=True)) else size
 
 
 def _as_levels(blocks: nn.ModuleList) -> Iterator[UNetLevel]:

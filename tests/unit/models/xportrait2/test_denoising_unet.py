@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from portrait_anim.models import XPortrait2DenoisingUNet, XPortrait2ReferenceUNet
+from portrait_anim.models.xportrait2.feature_cache import FeatureCache
 
 TINY = {"block_channels": (32, 32, 64, 64), "heads": 2, "context_dim": 8}
 LAYERS = 16
@@ -87,6 +88,18 @@ def test_frames_are_independent_without_temporal_modules(unet):
     assert shuffled() > 1e-4
     switch_off(unet, "temporal_modules")
     assert shuffled() < 1e-5
+
+
+@torch.inference_mode()
+def test_sizes_that_are_odd_on_the_way_down_come_back(unet, seeded):
+    latent = draw(1, 4, 9, 14, seed=3)
+    taps = seeded(XPortrait2ReferenceUNet, **TINY)(latent, torch.ones(1, 8))
+    rows = [unet.condition(torch.ones(1, 8), taps, draw(1, 6, 4))]
+    sample, cache = draw(4, 2, 9, 14), FeatureCache(blocks=1)
+    whole = unet(sample, step(), rows, cache)
+    assert whole.shape == (1, 4, 2, 9, 14)
+    cache.reuse = True
+    torch.testing.assert_close(unet(sample, step(), rows, cache), whole, atol=1e-5, rtol=1e-4)
 
 
 @torch.inference_mode()
