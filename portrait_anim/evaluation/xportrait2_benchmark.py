@@ -14,8 +14,10 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ from portrait_anim.evaluation.xportrait2_gpu import RenderFigures, RenderSetting
 from portrait_anim.evaluation.xportrait2_gpu import report as render_report
 from portrait_anim.evaluation.xportrait2_trial import trial_modules
 from portrait_anim.models.xportrait2.adapter import PUBLISHED
+from portrait_anim.models.xportrait2.feature_cache import FeatureCache
+from portrait_anim.pipelines.xportrait2_options import PRESETS
 
 _STEPS = 35
 _WINDOW, _STRIDE = 24, 20
@@ -126,10 +130,11 @@ def measure_stages(setting: Setting) -> list[StageCost]:
         setting: Size, frames, device.
 
     Returns:
-        Denoising step, motion, portrait.
+        Denoising step, motion, portrait, denoising step of the preset `fast`.
     """
     bench = Bench(setting)
-    return [*_denoising(bench), _portrait(bench)]
+    step, motion, fast = _denoising(bench)
+    return [step, motion, _portrait(bench), fast]
 
 
 def _denoising(bench: Bench) -> list[StageCost]:
@@ -146,13 +151,33 @@ def _denoising(bench: Bench) -> list[StageCost]:
         unet.condition(token, [tap[1:] for tap in taps], bench.draw(frames, 32, 16)),
     ]
     given: dict[str, Any] = {"timestep": timestep, "crops": crops, "still": crops[:1], "taps": taps, "token": token}
-    return [
-        bench.compare(
-            "denoising, both guidance rows", "step and frame", lambda: unet(sample, timestep, rows),
-            lambda: published_step(unet, encoder, sample=sample, **given), frames,
-        ),
-        bench.compare("motion encoding", "frame", lambda: encoder(crops), _nothing, frames),
-    ]  # fmt: skip
+    step = bench.compare(
+        "denoising, both guidance rows", "step and frame", lambda: unet(sample, timestep, rows),
+        lambda: published_step(unet, encoder, sample=sample, **given), frames,
+    )  # fmt: skip
+    gflop, ms = _fast_step(bench, lambda few, cache: unet(sample, timestep, rows[-few:], cache))
+    fast = replace(step, name="denoising, preset fast, mean of its steps", ours_gflop=gflop, ours_ms=ms)
+    return [step, bench.compare("motion encoding", "frame", lambda: encoder(crops), _nothing, frames), fast]
+
+
+def _fast_step(bench: Bench, predict: Callable[[int, FeatureCache], object]) -> tuple[float, float | None]:
+    """Mean cost of a step of the preset `fast` per frame: GFLOP, and ms unless only counted.
+
+    Args:
+        bench: Measures.
+        predict: Denoises a window with so many guidance rows and kept features.
+    """
+    options = PRESETS["fast"]
+    steps = Counter((2 if options.is_guided(i) else 1, options.is_whole(i)) for i in range(options.num_steps))
+    total_gflop, total_ms = 0.0, 0.0
+    for (rows, whole), count in steps.items():
+        cache = FeatureCache(blocks=options.cache_blocks)
+        predict(rows, cache)
+        cache.reuse = not whole
+        gflop, ms = bench.measure(partial(predict, rows, cache), bench.setting.frames)
+        total_gflop, total_ms = total_gflop + count * gflop, total_ms + count * (ms or 0.0)
+    timed = bench.setting.device != "meta"
+    return total_gflop / options.num_steps, total_ms / options.num_steps if timed else None
 
 
 def _portrait(bench: Bench) -> StageCost:

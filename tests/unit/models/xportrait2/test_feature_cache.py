@@ -10,9 +10,7 @@ from portrait_anim.models.xportrait2.feature_cache import FeatureCache
 
 @pytest.fixture
 def unet(seeded):
-    return seeded(
-        XPortrait2DenoisingUNet, motion_dim=4, block_channels=(32, 32, 64, 64), heads=2, context_dim=8
-    )
+    return seeded(XPortrait2DenoisingUNet, motion_dim=4, block_channels=(32, 32, 64, 64), heads=2, context_dim=8)
 
 
 def draw(*shape, seed=0):
