@@ -22,7 +22,7 @@ from portrait_anim.cli.enrolment_options import (
     enrolment_demands,
 )
 from portrait_anim.cli.guard import GuardedTyper
-from portrait_anim.cli.options import CameoId, Face, Home, Json, Output, now_utc, usage_errors
+from portrait_anim.cli.options import CameoId, Face, Home, Json, Output, default_home, now_utc, usage_errors
 
 if TYPE_CHECKING:
     from portrait_anim.consent.records import Cameo
@@ -67,9 +67,8 @@ def challenge(
         )  # fmt: skip
     folder = home / "challenges"
     sweep_pages(folder, now_utc())
-    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
-    answer = join(["portrait-anim", "cameo", "enroll", "--challenge", issued.id, "--portrait", str(portrait.resolve())])
-    written = write_page(issued, page or folder / f"{issued.id}.html", f"{answer} --video VIDEO")
+    answer = _answer_command(issued.id, portrait, home, face)
+    written = write_page(issued, page or folder / f"{issued.id}.html", answer)
     emit({**plain(issued), "name": issued.name, "page": str(written)}, as_json=as_json)
     say(f"Challenge {issued.id}, to be answered before {issued.expires:%H:%M:%S} UTC", style="bold")
     say("Look into the camera, then do this in order, calmly, about two seconds each:")
@@ -78,7 +77,7 @@ def challenge(
     if issued.code:
         say(f"{code_request(issued)}: {' '.join(issued.code)}")
     say(f"This page leads you through it{', shows the dot' if dot else ''} and records: {written}", style="bold")
-    say(f"Then: {answer} --video VIDEO")
+    say(f"Then: {answer}")
     if open_page and not as_json:
         _open_page(written)
 
@@ -225,6 +224,15 @@ def delete(
         erased, _ = erase_cameo(store, cameo_id, now=now_utc(), withdraw_renders=withdraw_renders)
     emit(shown(erased), as_json=as_json)
     say(f"Deleted {erased.id}; its grants have ended.", style="bold")
+
+
+def _answer_command(challenge_id: str, portrait: Path, home: Path, face: str | None) -> str:
+    """The command that hands in the answer, as it has to be typed here."""
+    words = ["portrait-anim", "cameo", "enroll", "--challenge", challenge_id, "--portrait", str(portrait.resolve())]
+    words += [] if face is None else ["--face", face]
+    words += [] if home == default_home() else ["--home", str(home.resolve())]
+    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    return f"{join(words)} --video VIDEO"
 
 
 def _open_page(page: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import typer
 from rich.box import SIMPLE
@@ -32,6 +32,9 @@ def say(text: str, *, style: str = "") -> None:
     Console(stderr=True).print(Text(text, style=style), soft_wrap=True)
 
 
+_WHOLE: Final = frozenset({"id", "permit", "cameo", "grant"})
+
+
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Write a table for people to standard error.
 
@@ -42,7 +45,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     """
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # Ids are copied into the next command: they stay in one piece, other columns give way.
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         table.add_row(*(Text("" if value is None else str(value)) for value in row))
     Console(stderr=True).print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,8 @@ def give(
     whom = {"owner": "its owner", "everyone": "everyone here"}.get(made.level, made.grantee)
     say(f"Granted {made.id} to {whom} until {made.expires:%Y-%m-%d %H:%M} UTC", style="bold green")
     if made.forbidden and made.level != "owner":
-        say(f"Before rendering, the grantee confirms to have read what is forbidden: grant acknowledge {made.id}")
+        say("Before rendering, the grantee confirms to have read what is forbidden:")
+        say(f"  portrait-anim grant acknowledge {made.id} --grantee {shlex.quote(made.grantee or 'NAME')}")
 
 
 @app.command("list")

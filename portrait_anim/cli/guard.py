@@ -16,6 +16,7 @@ from portrait_anim.errors import (
     Cancelled,
     ConsentError,
     LedgerTampered,
+    LivenessFailed,
     PortraitAnimError,
     ProvenanceError,
     WeightsCorrupt,
@@ -96,6 +97,8 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> None:
     if debug:
         say("".join(traceback.format_exception(error)), style="dim")
     say(f"{_heading(error)} {_sentence(error)}", style="bold red")
+    for failure in error.failures if isinstance(error, LivenessFailed) else ():
+        say(f"  - {failure}")
     if as_json:
         typer.echo(json.dumps({"error": _facts(error)}, default=str))
 
@@ -111,6 +114,8 @@ def _heading(error: BaseException) -> str:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted before the end; no partial file was left."
+    if isinstance(error, LivenessFailed):
+        return "the video does not answer the challenge. Ask for a new challenge and record it again. What was found:"
     if isinstance(error, PortraitAnimError):
         return str(error)
     reason = " ".join(str(error).split())

@@ -99,7 +99,9 @@ def issue_challenge(
     """
     if adult_declared is not True:
         raise ConsentDenied(
-            "expected the declaration of the person to be of age, got none; only adults can enrol", reason="not_adult"
+            "expected the declaration of the person to be of age, got none; only adults can enrol, and say so "
+            "(`--adult` on the command line)",
+            reason="not_adult",
         )
     if code_policy not in get_args(CodePolicy):
         raise ValueError(f"expected a code policy among {get_args(CodePolicy)}, got {code_policy!r}")

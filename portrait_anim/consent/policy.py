@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -203,7 +204,8 @@ def _checks_of_scope(
             "not_acknowledged",
             not grant.forbidden or acknowledged or grant.level == "owner",
             f"the owner forbids some content and {request.grantee!r} has not confirmed to have read what; "
-            f"read it with `grant show {grant.id}`, then run `grant acknowledge {grant.id}`",
+            f"read it with `grant show {grant.id}`, then run `grant acknowledge {grant.id} --grantee "
+            f"{shlex.quote(request.grantee)}`",
         ),
     )
 
