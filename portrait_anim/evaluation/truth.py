@@ -221,7 +221,7 @@ def _render(
     generator = torch.Generator("cpu").manual_seed(options.seed)
     noise = torch.randn(1, 3, options.size_px, options.size_px, generator=generator).to(pipeline.device)
     full = pipeline.denoise(prepared, warped, noise, options)
-    shown = (show(prepared.low, warped.field), full)
+    shown = (show(prepared.low, warped.field, prepared.plate, prepared.low_around), full)
     pictures = [from_tensor((warped.eyes.over(x).clamp(-1, 1) + 1) / 2)[0] for x in shown]
     flow = enlarge(warped.field.flow, options.size_px)[0].permute(1, 2, 0).cpu().numpy()
     flow = (flow + 1) * (options.size_px / 2)

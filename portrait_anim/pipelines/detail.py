@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from portrait_anim.models.lite.composite import mirror_at_top, warp
+from portrait_anim.models.lite.composite import Surrounded
 from portrait_anim.models.lite.warp import LiteWarpOutput
 
 _SAME = 0.12  # mean difference of colour, in [-1, 1], over which detail of the portrait fades
 
 
-def add_detail(low: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) -> torch.Tensor:
+def add_detail(low: torch.Tensor, field: LiteWarpOutput, sharp: Surrounded, size: int) -> torch.Tensor:
     """Carry the portrait's own fine detail to where the frame still shows the portrait.
 
     Where the frame looks like the moved portrait it gets all of its detail; where something else was painted, none.
@@ -22,14 +22,14 @@ def add_detail(low: torch.Tensor, field: LiteWarpOutput, sharp: torch.Tensor) ->
     Args:
         low: Generated frames `(B, 3, 256, 256)` in [-1, 1].
         field: Warp of the frames.
-        sharp: Portrait crop at output size `(1, 3, S, S)`.
+        sharp: Portrait crop, and what is around it, at output size.
+        size: Side S of the output [px].
 
     Returns:
         Frames `(B, 3, S, S)`.
     """
-    size = (sharp.shape[-1], sharp.shape[-1])
     fine_flow = F.interpolate(field.flow, size=size, mode="bicubic", align_corners=False)
-    moved = warp(sharp.expand(len(low), -1, -1, -1), mirror_at_top(fine_flow))
+    moved = sharp.look(fine_flow)
     blurred = F.interpolate(moved, size=low.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
     detail = moved - F.interpolate(blurred, size=size, mode="bicubic", align_corners=False)
     unlike = F.avg_pool2d((low - blurred).abs().mean(1, keepdim=True), 5, 1, 2, count_include_pad=False)

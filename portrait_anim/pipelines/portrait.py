@@ -31,12 +31,19 @@ from portrait_anim.models.lite.lashes import carry_lashes, lash_share
 from portrait_anim.models.lite.lips import find_lips
 from portrait_anim.models.lite.reference_encoder import LiteReferenceFeatures
 from portrait_anim.models.lite.tongue import look_of
-from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry
+from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpOutput
 from portrait_anim.pipelines.detail import add_detail
 from portrait_anim.pipelines.motion import STATUS, MotionSequence, StillMotion, TargetMotion, camera_to_image
 from portrait_anim.pipelines.options import AnimationOptions
-from portrait_anim.pipelines.prepared import PreparedPortrait, WarpedFrames, landmarks_in_crop, turn_eyes
+from portrait_anim.pipelines.prepared import (
+    PreparedPortrait,
+    WarpedFrames,
+    landmarks_in_crop,
+    look_around,
+    turn_eyes,
+)
 from portrait_anim.pipelines.reading import read_face
+from portrait_anim.pipelines.surroundings import Surroundings
 from portrait_anim.pipelines.transfer import HeadCoefficients, transfer
 from portrait_anim.types import FaceObservation, Float32Array, Frame, UInt8Array
 
@@ -160,7 +167,9 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
             face: FaceObservation = find_face(portrait, detector, options.face)
         transform = portrait_transform(face, options.size_px)
         output_crop = crop(portrait, transform)
-        low = crop(portrait, portrait_transform(face, NETWORK_SIDE))
+        low_map = portrait_transform(face, NETWORK_SIDE)
+        low = crop(portrait, low_map)
+        low_around = look_around(portrait, low_map, self.device)
         low_tensor = to_tensor(low[None]).to(self.device) * 2 - 1
         motion_map = motion_transform(face, self.motion_encoder.config.sample_size)
         read = read_face(self.motion_encoder, self.warp_field.heads, portrait, motion_map)
@@ -175,13 +184,16 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         features = self.reference_encoder(low_tensor)
         landmarks = landmarks_in_crop(face, transform)
         sharp = to_tensor(output_crop[None]).to(self.device) * 2 - 1
-        geometry, mouth_is_open = self._fit_face(features, landmarks, still, lash_share(sharp.cpu(), landmarks))
+        lashes = lash_share(sharp.cpu(), landmarks)
+        geometry, mouth_is_open = self._fit_face(features, landmarks, still, lashes, low_around.top)
         return PreparedPortrait(
             image=portrait,
             transform=transform,
             crop=output_crop,
             sharp=sharp,
             low=low_tensor,
+            sharp_around=look_around(portrait, transform, self.device),
+            low_around=low_around,
             features=features,
             geometry=geometry,
             plate=backdrop(low_tensor, behind_head(geometry.rigidity)),
@@ -194,7 +206,12 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
 
     def _fit_face(
-        self, features: LiteReferenceFeatures, landmarks: torch.Tensor, still: StillMotion, lashes: torch.Tensor
+        self,
+        features: LiteReferenceFeatures,
+        landmarks: torch.Tensor,
+        still: StillMotion,
+        lashes: torch.Tensor,
+        top: float,
     ) -> tuple[LitePortraitGeometry, bool]:
         """Geometry of the portrait: its landmarks say which canonical point a pixel shows. And is its mouth open?"""
         field = self.warp_field.field
@@ -203,7 +220,7 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         rotation = euler_to_matrix(torch.from_numpy(still.rotation)[None])
         scale = torch.tensor([still.scale], dtype=torch.float32)
         values = (v.to(self.device) for v in (canonical, known, opened, rotation, scale))
-        return self.warp_field.fit(features, *values), bool(opened.any())
+        return self.warp_field.fit(features, *values, top=top), bool(opened.any())
 
     def _take_out_eyes(
         self, sharp: torch.Tensor, landmarks: torch.Tensor, geometry: LitePortraitGeometry, still: StillMotion
@@ -251,16 +268,18 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         generator = torch.Generator("cpu").manual_seed(options.seed)
         noise = torch.randn(1, 3, NETWORK_SIDE, NETWORK_SIDE, generator=generator).to(self.device)
         mask = soft_mask(options.size_px)
+        surroundings = Surroundings(portrait, prepared.transform)
         for first in range(0, len(motion), CHUNK):
             if before_chunk:
                 before_chunk()
             # 5. warp, denoise, add detail
-            crops = self._render_chunk(prepared, target, slice(first, first + CHUNK), noise, options)
-            # 6. back into the full frame
+            crops, field = self._render_chunk(prepared, target, slice(first, first + CHUNK), noise, options)
+            # 6. back into the full frame, whose surroundings move along
             for k, generated in enumerate(crops):
                 image = generated
                 if not options.crop_only:
-                    image = paste_back(generated, portrait, prepared.transform, mask, reference_crop=prepared.crop)
+                    moved = surroundings.moved(generated, field.flow[k], field.bare[k])
+                    image = paste_back(generated, moved, prepared.transform, mask)
                 index = first + k
                 yield AnimatedFrame(image=image, crop=generated, index=index, time_s=index / float(motion.fps))
 
@@ -276,19 +295,19 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         part: slice,
         noise: torch.Tensor,
         options: AnimationOptions,
-    ) -> UInt8Array:
-        """Frames `part` of the clip as crops `(B, S, S, 3)` uint8."""
+    ) -> tuple[UInt8Array, LiteWarpOutput]:
+        """Frames `part` of the clip as crops `(B, S, S, 3)` uint8, and their warp."""
         warped = self.warp(prepared, target, part)
         out = self.denoise(prepared, warped, noise, options)
         if options.size_px != NETWORK_SIDE:
-            out = add_detail(out, warped.field, prepared.sharp)
+            out = add_detail(out, warped.field, prepared.sharp_around, options.size_px)
             mouth = warped.mouth_at(prepared, self.warp_field, options.size_px)
             out = torch.lerp(out, mouth[:, :3], KEEP_INTERIOR * mouth[:, 3:])
         out = warped.eyes_at(prepared, self.warp_field.field, options.size_px).over(out)
         if target.tongue is not None and target.tongue[part][:, 0].max() > 0:  # most frames show none
             tongue = torch.from_numpy(target.tongue[part]).to(self.device)
             out = warped.tongue_at(prepared, self.warp_field.field, tongue, options.size_px).over(out)
-        return from_tensor((out.clamp(-1, 1) + 1) / 2)
+        return from_tensor((out.clamp(-1, 1) + 1) / 2), warped.field
 
     @torch.inference_mode()
     def warp(self, prepared: PreparedPortrait, target: TargetMotion, part: slice) -> WarpedFrames:
@@ -342,7 +361,8 @@ class PortraitAnimationPipeline(DiffusionPipeline):  # type: ignore[misc]
         """
         field, eyes = warped.field, warped.eyes
         batch = len(warped.tokens)
-        shown = show(prepared.low.expand(batch, -1, -1, -1), field, prepared.plate.expand(batch, -1, -1, -1))
+        low, plate = (v.expand(batch, -1, -1, -1) for v in (prepared.low, prepared.plate))
+        shown = show(low, field, plate, prepared.low_around)
         shown = eyes.over(shown)
         reference = F.pixel_unshuffle(shown, 4)
         visibility = torch.sigmoid(field.visibility_logits)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from portrait_anim.face.crop import crop
+from portrait_anim.media.image import to_tensor
+from portrait_anim.models.lite.composite import Surrounded
 from portrait_anim.models.lite.expression_field import ExpressionField
 from portrait_anim.models.lite.eyes import LiteEyes, ShownEyes, show_eyes
 from portrait_anim.models.lite.lips import LiteLips
@@ -17,6 +21,8 @@ from portrait_anim.models.lite.tongue import ShownTongue, TongueLook, show_tongu
 from portrait_anim.models.lite.warp import HeadMotion, LitePortraitGeometry, LiteWarpField, LiteWarpOutput
 from portrait_anim.pipelines.motion import StillMotion
 from portrait_anim.types import CropTransform, FaceObservation, UInt8Array
+
+_REACH = 1.25  # how far around a crop frames may look: further than the warp field ever does [half crop sides]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +35,8 @@ class PreparedPortrait:
         crop: Output crop before animation `(S, S, 3)` uint8.
         sharp: The same as `(1, 3, S, S)` in [-1, 1].
         low: The same at network resolution.
+        sharp_around: The output crop with what the photograph shows around it.
+        low_around: The same at network resolution.
         features: Reference features, batch 1.
         geometry: Geometry of the face, batch 1.
         plate: What is beside and behind the head, at network resolution `(1, 3, 256, 256)` in [-1, 1].
@@ -43,6 +51,8 @@ class PreparedPortrait:
     crop: UInt8Array
     sharp: torch.Tensor
     low: torch.Tensor
+    sharp_around: Surrounded
+    low_around: Surrounded
     features: LiteReferenceFeatures
     geometry: LitePortraitGeometry
     plate: torch.Tensor
@@ -125,3 +135,14 @@ def landmarks_in_crop(face: FaceObservation, transform: CropTransform) -> torch.
     """Landmarks `(478, 2)` float32 of a face in a crop, [-1, 1]."""
     placed = face.landmarks @ transform.matrix[:, :2].T + transform.matrix[:, 2]
     return torch.from_numpy(placed * 2 / transform.size_px - 1).float()
+
+
+def look_around(photograph: UInt8Array, transform: CropTransform, device: torch.device) -> Surrounded:
+    """A crop with what the photograph `(H, W, 3)` shows around it."""
+    size = 2 * round(_REACH * transform.size_px / 2)
+    matrix = transform.matrix.copy()
+    matrix[:, 2] += (size - transform.size_px) / 2
+    wide = crop(photograph, CropTransform(matrix=matrix, size_px=size))
+    reach = size / transform.size_px
+    top = float(np.clip(transform.matrix[1, 2] * 2 / transform.size_px - 1, -reach, -1))
+    return Surrounded(image=to_tensor(wide[None]).to(device) * 2 - 1, reach=reach, top=top)

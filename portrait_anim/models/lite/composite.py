@@ -5,6 +5,7 @@ Shapes: B batch, S picture side, s flow side, f side of the portrait's geometry.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,32 @@ _BORDER = 4  # rows of the portrait that are its upper border
 _HEAD_RADIUS = 0.8  # of a crown with its hair [10 cm]
 _CROWN_EDGE = 0.06  # how softly it ends [half crop sides]
 _FOLD = 0.07  # strip of hair below the upper border that is repeated above it, mirrored [half crop sides]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surrounded:
+    """A picture of the portrait's crop and of what the photograph shows around it.
+
+    Attributes:
+        image: `(B, 3, N, N)` in [-1, 1], N = `reach` times the side of the crop.
+        reach: Half its side [half crop sides].
+        top: Upper border of the photograph [half crop sides], within [-reach, -1].
+    """
+
+    image: torch.Tensor
+    reach: float = 1.0
+    top: float = -1.0
+
+    def look(self, flow: torch.Tensor) -> torch.Tensor:
+        """What a backward map `(B, 2, h, w)`, in half crop sides, shows `(B, 3, h, w)`.
+
+        A head that nods may ask for hair above the photograph. Its last row repeated would be streaks, so its uppermost
+        strip is shown there, mirrored again and again.
+        """
+        above = (self.top - flow[:, 1:]).clamp(min=0)
+        back = _FOLD - (above % (2 * _FOLD) - _FOLD).abs()
+        place = torch.cat([flow[:, :1], flow[:, 1:] + above + back], dim=1)
+        return warp(self.image.expand(len(flow), -1, -1, -1), place / self.reach)
 
 
 def enlarge(values: torch.Tensor, size: int) -> torch.Tensor:
@@ -42,7 +69,9 @@ def bare_share(covered: torch.Tensor, follows: torch.Tensor) -> torch.Tensor:
     return torch.maximum(gap, fringe) * ((0.97 - follows) / 0.3).clamp(0, 1)
 
 
-def beyond_crown(flow: torch.Tensor, rigidity: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def beyond_crown(
+    flow: torch.Tensor, rigidity: torch.Tensor, scale: torch.Tensor, top: torch.Tensor
+) -> torch.Tensor:
     """Where a frame asks for what lies above the picture, and not for the part of the head that its border cuts off.
 
     A head goes on above the border like the cap of a circle; repeating the border's pixels further up would draw a
@@ -52,6 +81,7 @@ def beyond_crown(flow: torch.Tensor, rigidity: torch.Tensor, scale: torch.Tensor
         flow: Backward map `(B, 2, s, s)`.
         rigidity: Of the portrait `(B, 1, f, f)`.
         scale: Head size of the portrait `(B,)` [half crop sides per 10 cm].
+        top: Upper border of the picture `(B,)`, at most -1, the upper border of the crop.
 
     Returns:
         `(B, 1, s, s)` in [0, 1].
@@ -62,7 +92,7 @@ def beyond_crown(flow: torch.Tensor, rigidity: torch.Tensor, scale: torch.Tensor
     middle = ((border * place).sum(1, keepdim=True) / share)[..., None]  # (B, 1, 1)
     radius = (_HEAD_RADIUS * scale)[:, None, None]
     half = torch.minimum(border.mean(1)[:, None, None], 0.95 * radius)
-    across, above = flow[:, 0] - middle, -1 - flow[:, 1]
+    across, above = flow[:, 0] - middle, top[:, None, None] - flow[:, 1]
     cap = (radius**2 - across**2).clamp(min=0).sqrt() - (radius**2 - half**2).sqrt()
     return ((above - cap.clamp(min=0)) / _CROWN_EDGE).clamp(0, 1)[:, None]
 
@@ -88,13 +118,19 @@ def backdrop(portrait: torch.Tensor, behind: torch.Tensor) -> torch.Tensor:
     return torch.where(seen, fill_holes(portrait, known), portrait)
 
 
-def show(portrait: torch.Tensor, out: LiteWarpOutput, plate: torch.Tensor | None = None) -> torch.Tensor:
+def show(
+    portrait: torch.Tensor,
+    out: LiteWarpOutput,
+    plate: torch.Tensor | None = None,
+    around: Surrounded | None = None,
+) -> torch.Tensor:
     """The warped portrait, with the mouth interior behind its lips and its backdrop where the head has gone.
 
     Args:
         portrait: `(B, 3, S, S)` in [-1, 1], S a power of two.
         out: Warp of batch B.
         plate: From `backdrop`, for callers that show one portrait often; made when `None`.
+        around: The portrait with what the photograph shows around it; `None` repeats the border.
 
     Returns:
         `(B, 3, S, S)` in [-1, 1].
@@ -103,7 +139,8 @@ def show(portrait: torch.Tensor, out: LiteWarpOutput, plate: torch.Tensor | None
     if plate is None:
         plate = backdrop(portrait, out.behind)
     interior = enlarge(out.interior, size)
-    moved = warp(portrait, mirror_at_top(enlarge(out.flow, size)))
+    around = around or Surrounded(image=portrait)
+    moved = around.look(enlarge(out.flow, size))
     moved = torch.lerp(moved, plate, enlarge(out.bare, size))
     return torch.lerp(moved, interior[:, :3], interior[:, 3:])
 
@@ -123,16 +160,6 @@ def keep_interior(painted: torch.Tensor, shown: torch.Tensor, out: LiteWarpOutpu
     interior, own_teeth, own_eyes = (enlarge(v, shown.shape[-1]) for v in maps)
     kept = torch.maximum(KEEP_INTERIOR * torch.maximum(interior, own_teeth), KEEP_EYES * own_eyes)
     return torch.lerp(painted, shown, kept)
-
-
-def mirror_at_top(flow: torch.Tensor) -> torch.Tensor:
-    """A backward map `(B, 2, h, w)` that shows, above the picture, its uppermost strip mirrored again and again.
-
-    A head that nods asks for hair which the picture does not have. Its last row repeated would be streaks.
-    """
-    above = (-1 - flow[:, 1:]).clamp(min=0)
-    back = _FOLD - (above % (2 * _FOLD) - _FOLD).abs()
-    return torch.cat([flow[:, :1], flow[:, 1:] + above + back], dim=1)
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

@@ -70,6 +70,7 @@ class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
         mouth: `(B, 4, 3)` map from the canonical face to the portrait behind its lips, from `MouthInterior.anchor`.
         rotation: `(B, 3, 3)` head pose of the portrait, image axes.
         scale: `(B,)` head size of the portrait [half crop sides per 10 cm].
+        top: `(B,)` upper border of the photograph, at most -1, the upper border of the crop.
     """
 
     canonical: torch.Tensor
@@ -80,6 +81,7 @@ class LitePortraitGeometry(BaseOutput):  # type: ignore[misc]
     mouth: torch.Tensor
     rotation: torch.Tensor
     scale: torch.Tensor
+    top: torch.Tensor
 
     def expand(self, batch: int) -> LitePortraitGeometry:
         """Repeat the geometry of one portrait for `batch` frames without copying."""
@@ -163,6 +165,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
         opened: torch.Tensor,
         rotation: torch.Tensor,
         scale: torch.Tensor,
+        top: float = -1.0,
     ) -> LitePortraitGeometry:
         """Combine what is measured of a portrait's face with what the reference encoder sees elsewhere.
 
@@ -173,6 +176,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             opened: Where the portrait shows the inside of its mouth `(B, 1, s, s)`, 0 or 1.
             rotation: Head pose of the portrait `(B, 3, 3)`, image axes.
             scale: Head size of the portrait `(B,)` [half crop sides per 10 cm].
+            top: Upper border of the photograph, at most -1, the upper border of the crop.
 
         Returns:
             Geometry at the fine side.
@@ -203,6 +207,7 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             mouth=self.mouth.anchor(place, enlarge(known, place.shape[-1]), fine[:, 3:4], grid, scale),
             rotation=rotation,
             scale=scale,
+            top=torch.full_like(scale, top),
         )
 
     def forward(
@@ -261,7 +266,10 @@ class LiteWarpField(ModelMixin, ConfigMixin):  # type: ignore[misc]
             interior=interior,
             own_teeth=own_teeth,
             own_eyes=own_eyes,
-            bare=torch.maximum(bare_share(covered, follows), beyond_crown(fine, geometry.rigidity, geometry.scale)),
+            bare=torch.maximum(
+                bare_share(covered, follows),
+                beyond_crown(fine, geometry.rigidity, geometry.scale, geometry.top),
+            ),
             behind=behind_head(geometry.rigidity),
         )
 

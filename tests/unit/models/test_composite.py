@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 
 import portrait_anim
 from portrait_anim.models.lite.composite import (
+    Surrounded,
     backdrop,
     bare_share,
     behind_head,
     beyond_crown,
     keep_interior,
-    mirror_at_top,
     show,
     warp,
 )
@@ -46,30 +46,43 @@ def looked_at(height, size=64):
 
 
 def test_a_head_that_the_border_cuts_off_goes_on_as_a_cap():
-    scale, top = torch.ones(1), slice(0, 12)  # rows that look above the picture
+    scale, top, border = torch.ones(1), slice(0, 12), torch.tensor([-1.0])  # rows that look above the picture
     flow = looked_at(height=0.4)
     head, nothing = head_in_front(), torch.zeros(1, 1, 64, 64)
-    assert beyond_crown(flow, nothing, scale)[..., :8, :].min() == 1
-    assert torch.equal(beyond_crown(flow, head, scale), beyond_crown(flow, nothing, scale))  # not cut off
+    assert beyond_crown(flow, nothing, scale, border)[..., :8, :].min() == 1
+    not_cut_off = beyond_crown(flow, head, scale, border)
+    assert torch.equal(not_cut_off, beyond_crown(flow, nothing, scale, border))
     cut = head.roll(-16, dims=2)
-    beyond = beyond_crown(flow, cut, scale)[0, 0]
+    beyond = beyond_crown(flow, cut, scale, border)[0, 0]
     assert beyond[16:].max() == 0  # the picture itself
     assert beyond[10, 32] == 0
     assert beyond[10, 2] == 1
     assert beyond[0, 32] == 1  # above it
+    assert beyond_crown(flow, cut, scale, border - 0.4).max() == 0  # the photograph goes on
     columns = (beyond[top] < 0.5).sum(0)
     assert torch.equal(columns, columns.flip(0))
     assert columns[32] > columns[20] > columns[4]
-    assert (beyond_crown(flow, cut, 3 * scale)[0, 0, top, 32] < 0.5).sum() < columns[32]  # large heads are flatter
+    larger = beyond_crown(flow, cut, 3 * scale, border)[0, 0]
+    assert (larger[top, 32] < 0.5).sum() < columns[32]  # large heads are flatter
 
 
 def test_hair_above_the_picture_is_its_uppermost_strip_mirrored():
     picture = torch.linspace(-1, 1, 64)[None, None, :, None].expand(1, 3, -1, 64)
-    seen = warp(picture, mirror_at_top(looked_at(height=0.4)))[0, 0, :, 32]
+    seen = Surrounded(image=picture).look(looked_at(height=0.4))[0, 0, :, 32]
     assert seen[:12].max() < -0.9
     assert seen[:12].std() > 0.01
     torch.testing.assert_close(seen[14:], warp(picture, looked_at(height=0.4))[0, 0, 14:, 32])
     assert seen.diff().abs().max() < 0.04  # no seam
+
+
+def test_what_the_photograph_shows_around_a_crop_is_seen():
+    photograph = torch.linspace(-1, 1, 80)[None, None, :, None].expand(1, 3, -1, 80)  # a crop of 64 and 8 around
+    around = Surrounded(image=photograph, reach=1.25, top=-1.25)
+    here = around.look(looked_at(height=0.0))
+    torch.testing.assert_close(here, photograph[..., 8:72, 8:72], atol=1e-5, rtol=0)
+    above = around.look(looked_at(height=0.2))
+    torch.testing.assert_close(above[..., 8:, :], here[..., :-8, :], atol=0.06, rtol=0)
+    assert above[0, 0, 0, 0] < here[0, 0, 0, 0] - 0.1
 
 
 def test_the_backdrop_continues_what_is_beside_the_head():
