@@ -5,6 +5,8 @@ The gate itself never opens a file and never sees a picture; this module is the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from portrait_anim.consent import challenges, registry
 from portrait_anim.consent.challenges import NUM_ACTIONS
 from portrait_anim.consent.evidence import EnrolmentPolicy
 from portrait_anim.consent.handover import Handover
-from portrait_anim.consent.kept_videos import forget_unrecorded, keep_video
+from portrait_anim.consent.kept_videos import KeptVideo, forget_unrecorded, keep_video
 from portrait_anim.consent.records import Cameo, Challenge, CodePolicy
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.inputs import read_portrait
@@ -183,13 +185,20 @@ def enroll_from_files(
     watched = Watched(liveness)
     frames = list(observe(video, encoder, watched=watched, on_progress=on_progress))
     evidence = gather_evidence(challenge, portrait, video, watched=watched, policy=policy)
-    kept = keep_video(store, video) if policy.keep_video_days > 0 else None
-    try:
+    with _kept(store, challenge_id, video, policy) as kept:
         return registry.enroll(
             store, challenge_id=challenge_id, portrait_embedding=measured.embedding, portrait_digest=measured.digest,
             observations=frames, evidence=evidence, now=now, kept=kept, policy=policy, mirrored=mirrored,
             handover=handover,
         )  # fmt: skip
+
+
+@contextmanager
+def _kept(store: ConsentStore, challenge_id: str, video: Path, policy: EnrolmentPolicy) -> Iterator[KeptVideo | None]:
+    """Keep an encrypted copy of the video if the policy wants one; it goes again when the block fails to record it."""
+    kept = keep_video(store, video) if policy.keep_video_days > 0 else None
+    try:
+        yield kept
     except BaseException:
         if kept is not None:
             forget_unrecorded(store, challenge_id, kept)

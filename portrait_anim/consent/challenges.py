@@ -97,14 +97,7 @@ def issue_challenge(
         ValueError: If name, purpose or digest make no sense.
         ConsentError: If the store cannot be written.
     """
-    if adult_declared is not True:
-        raise ConsentDenied(
-            "expected the declaration of the person to be of age, got none; only adults can enrol, and say so "
-            "(`--adult` on the command line)",
-            reason="not_adult",
-        )
-    if code_policy not in get_args(CodePolicy):
-        raise ValueError(f"expected a code policy among {get_args(CodePolicy)}, got {code_policy!r}")
+    _check_asked(adult_declared, code_policy)
     random = random or secrets.SystemRandom()
     issued = utc(now)
     challenge = Challenge(
@@ -127,6 +120,17 @@ def issue_challenge(
             count_attempt(connection, store, challenge.id, face, issued)
         put_challenge(connection, store, challenge)
     return challenge
+
+
+def _check_asked(adult_declared: bool, code_policy: CodePolicy) -> None:
+    if adult_declared is not True:
+        raise ConsentDenied(
+            "expected the declaration of the person to be of age, got none; only adults can enrol, and say so "
+            "(`--adult` on the command line)",
+            reason="not_adult",
+        )
+    if code_policy not in get_args(CodePolicy):
+        raise ValueError(f"expected a code policy among {', '.join(get_args(CodePolicy))}, got {code_policy!r}")
 
 
 def open_challenge(connection: Connection, store: ConsentStore, challenge_id: str, now: datetime) -> Challenge:

@@ -110,22 +110,26 @@ def enroll(
         challenge, observations, portrait_embedding, evidence=evidence, policy=policy, earlier=earlier, match=match,
         limits=limits, mirrored=mirrored, handed_in=now,
     )  # fmt: skip
-    cameo = Cameo(
-        id=f"cam_{secrets.token_hex(8)}",
-        name=challenge.name,
-        kind="real",
-        portrait_digest=portrait_digest,
-        portrait_embeddings=(portrait_embedding,),
-        video_embeddings=() if report.template is None else (report.template,),
-        created=now,
-    )
     attempt = _Attempt(
-        challenge=challenge, report=report, evidence=evidence, cameo=cameo, kept=kept, policy=policy, match=match,
-        handover=handover, now=now,
+        challenge=challenge, report=report, evidence=evidence, kept=kept, policy=policy, match=match,
+        cameo=_new_cameo(challenge, portrait_embedding, report, now), handover=handover, now=now,
     )  # fmt: skip
     with store.write() as connection:
         outcome = _record(connection, store, attempt)
     return _enrolled(outcome)
+
+
+def _new_cameo(challenge: Challenge, portrait: IdentityEmbedding, report: LivenessReport, now: datetime) -> Cameo:
+    """The cameo that a passed challenge makes, not written yet."""
+    return Cameo(
+        id=f"cam_{secrets.token_hex(8)}",
+        name=challenge.name,
+        kind="real",
+        portrait_digest=challenge.portrait_digest,
+        portrait_embeddings=(portrait,),
+        video_embeddings=() if report.template is None else (report.template,),
+        created=now,
+    )
 
 
 def _enrolled(outcome: _Outcome) -> Cameo:

@@ -71,19 +71,10 @@ def grant(
         ValueError: If a limit is missing or makes no sense.
     """
     made = _checked(
-        cameo_id=cameo_id,
-        grantee=grantee,
-        purpose=purpose,
-        allowed_contexts=allowed_contexts,
-        expires=utc(expires),
-        max_renders=max_renders,
-        max_seconds=max_seconds,
-        now=utc(now),
-        commercial=commercial,
-        level=level,
-        forbidden=forbidden,
-        label_size=label_size,
-    )
+        cameo_id=cameo_id, grantee=grantee, purpose=purpose, allowed_contexts=allowed_contexts, expires=utc(expires),
+        max_renders=max_renders, max_seconds=max_seconds, now=utc(now), commercial=commercial, level=level,
+        forbidden=forbidden, label_size=label_size,
+    )  # fmt: skip
     with store.write() as connection:
         _check_open(connection, store, made)
         put_grant(connection, store, made, new=True)

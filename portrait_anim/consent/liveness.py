@@ -92,19 +92,14 @@ def verify_challenge(
     identity, template = check_identity(seen, signals, portrait_embedding, match, limits)
     dot = DotPath.from_json(challenge.dot_path) if challenge.dot_path else None
     steps, order = judge_steps(challenge.actions, signals, limits, dot)
-    checks = (
-        recording,
-        check_rest(signals, limits),
-        check_continuity(signals),
-        identity,
-        check_alive(signals, limits),
-        check_solid(signals, limits),
-        order,
-        check_tempo(steps, limits),
-        *(() if evidence is None else (check_clock(challenge, evidence, handed_in),)),
-        *(() if evidence is None else judge_recording(challenge, evidence, signals, policy, limits, earlier)),
-    )
-    passed = all(check.passed for check in checks) and all(step.passed for step in steps) and len(steps) > 0
+    checks: tuple[CheckResult, ...] = (
+        recording, check_rest(signals, limits), check_continuity(signals), identity, check_alive(signals, limits),
+        check_solid(signals, limits), order, check_tempo(steps, limits),
+    )  # fmt: skip
+    if evidence is not None:
+        checks += (check_clock(challenge, evidence, handed_in),)
+        checks += judge_recording(challenge, evidence, signals, policy, limits, earlier)
+    passed = len(steps) > 0 and all(step.passed for step in steps) and all(check.passed for check in checks)
     return LivenessReport(
         passed=passed, steps=steps, checks=checks, template=template, movements=movement_print(signals)
     )

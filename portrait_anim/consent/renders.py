@@ -65,12 +65,7 @@ def record_render(
         reserved_ms = issued.charge_ms
         _not_ended(connection, permit)
         refusal = refusal_of(connection, store, permit_facts(permit), issued, now)
-        if refusal is None and duration_s > permit.max_seconds + OVERRUN_TOLERANCE_S:
-            refusal = ConsentDenied(
-                f"expected at most {permit.max_seconds:g} s of video, got {duration_s:g} s; ask for the full length",
-                reason="too_long",
-                grant_id=permit.grant_id,
-            )
+        refusal = refusal or _too_long(permit, duration_s)
         ended: Literal["rendered", "aborted"] = "rendered" if refusal is None else "aborted"
         row = append_row(
             connection, store, ended, now=now, cameo_id=permit.cameo_id, grant_id=permit.grant_id, permit_id=permit.id,
@@ -159,6 +154,16 @@ def remember_output(store: ConsentStore, permit_id: str, path: Path, sha256: str
                 reason="no_permit",
             )
         remember_file(connection, store, permit_id, path, sha256, now=rendered.time)
+
+
+def _too_long(permit: RenderPermit, duration_s: float) -> ConsentDenied | None:
+    if duration_s <= permit.max_seconds + OVERRUN_TOLERANCE_S:
+        return None
+    return ConsentDenied(
+        f"expected at most {permit.max_seconds:g} s of video, got {duration_s:g} s; ask for the full length",
+        reason="too_long",
+        grant_id=permit.grant_id,
+    )
 
 
 def _not_ended(connection: Connection, permit: RenderPermit) -> None:
