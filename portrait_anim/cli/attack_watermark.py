@@ -105,12 +105,12 @@ def _own_mark(frames: list[UInt8Array]) -> tuple[OwnMark, bool]:
 def _measure_pairs(
     frames: list[UInt8Array], fps: float, joined: Sequence[tuple[Attack, Attack]], resume: Path | None, seed: int
 ) -> list[PairResult]:
-    from portrait_anim.evaluation.watermark_log import ResultLog
+    from portrait_anim.evaluation.watermark_log import ResultLog, clip_header
     from portrait_anim.evaluation.watermark_pairs import PairResult, measure_pairs
 
     mark, there = _own_mark(frames)
     marked = frames if there else mark.mark(frames)
-    log = None if resume is None else ResultLog(resume, PairResult, marked, seed)
+    log = None if resume is None else ResultLog(resume, PairResult, clip_header(marked, seed))
     with progress_bars() as on_progress:
         results = measure_pairs(
             mark, marked, joined, fps=fps, seed=seed, done=() if log is None else log.results,
@@ -137,12 +137,12 @@ def _measure(
     compare: bool,
     resume: Path | None,
 ) -> tuple[list[AttackResult], list[Visibility]]:
-    from portrait_anim.evaluation.watermark_log import ResultLog
+    from portrait_anim.evaluation.watermark_log import ResultLog, clip_header
     from portrait_anim.evaluation.watermark_report import AttackResult, measure, visibility
 
     own, there = _own_mark(frames)
     marks: list[Mark] = [own, *(_rivals(own.render_id) if compare else [])]
-    log = None if resume is None else ResultLog(resume, AttackResult, frames, seed)
+    log = None if resume is None else ResultLog(resume, AttackResult, clip_header(frames, seed))
     results, looks = [], []
     with progress_bars() as on_progress:
         for mark in marks:

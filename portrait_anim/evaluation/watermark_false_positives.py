@@ -8,17 +8,17 @@ text, stripes, checks and waves, also with the period of the pattern itself.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from portrait_anim.errors import MediaError
 from portrait_anim.evaluation.unmarked_pictures import drawn, photographs
-from portrait_anim.evaluation.watermark_log import append_line, whole_lines
+from portrait_anim.evaluation.watermark_log import ResultLog
 from portrait_anim.provenance import watermark_code
 from portrait_anim.provenance.watermark import read_frames
 from portrait_anim.provenance.watermark_reading import Search
@@ -128,18 +128,28 @@ def _best_of_a_million(values: Float64Array) -> tuple[float, float, float]:
     return quantile(values), float(low), float(high)
 
 
-def main() -> None:
-    """Read unmarked pictures and count what is found."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read unmarked pictures and count what is found.
+
+    Args:
+        arguments: Command line; `None` takes that of the process.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=20_000)
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="folders of unmarked pictures")
     parser.add_argument("--thorough-every", type=int, default=20, help="so often with all that a file gets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", type=Path, help="file of JSON lines to go on with")
-    options = parser.parse_args()
-    there = options.resume is not None and options.resume.exists()
-    lines = whole_lines(options.resume) if there else []
-    blocks = [Block(**json.loads(line)) for line in lines]
+    options = parser.parse_args(arguments)
+    header = {
+        "seed": options.seed, "thorough_every": options.thorough_every,
+        "photographs": [str(folder) for folder in options.photographs],
+    }  # fmt: skip
+    try:
+        log = None if options.resume is None else ResultLog(options.resume, Block, header)
+    except MediaError as error:
+        parser.error(str(error))
+    blocks = [] if log is None else list(log.results)
     known = {block.number for block in blocks}
     for number in range(-(-options.frames // BLOCK_FRAMES)):
         if number in known:
@@ -148,8 +158,8 @@ def main() -> None:
             number, seed=options.seed, thorough_every=options.thorough_every, folders=options.photographs
         )
         blocks.append(block)
-        if options.resume is not None:
-            append_line(options.resume, asdict(block))
+        if log is not None:
+            log.add(block)
         found = sum(block.found for block in blocks)
         sys.stderr.write(f"{found} found in {len(blocks) * BLOCK_FRAMES} frames\n")
     sys.stdout.write(summary(blocks) + "\n")

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from portrait_anim.errors import MediaError
-from portrait_anim.evaluation.watermark_pairs import PairResult
-from portrait_anim.evaluation.watermark_report import AttackResult
 from portrait_anim.types import UInt8Array
 
-_Row = TypeVar("_Row", PairResult, AttackResult)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Row = TypeVar("_Row", bound="DataclassInstance")
 
 
-def whole_lines(path: Path) -> list[str]:
-    """Lines of a file of results without a last one that was cut off while it was written.
+def clip_header(frames: Sequence[UInt8Array], seed: int) -> dict[str, str]:
+    """Say which clip results belong to, without its content.
 
     Args:
-        path: The file.
+        frames: Frames of the clip.
+        seed: That of the attacks.
 
-    Raises:
-        OSError: If it cannot be read.
+    Returns:
+        Header for a `ResultLog`.
     """
+    digest = hashlib.sha256(str(seed).encode())
+    for frame in frames:
+        digest.update(frame.tobytes())
+    return {"clip_and_seed_sha256": digest.hexdigest()}
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines of a file of results without a last one that was cut off while it was written."""
     content = path.read_bytes()
     return content[: content.rfind(b"\n") + 1].decode("utf-8", errors="replace").splitlines()
 
 
-def append_line(path: Path, values: dict[str, Any]) -> None:
-    """Append a result to a file, in place of one that was cut off.
-
-    Args:
-        path: The file; made if it does not exist.
-        values: The result.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+def _append_line(path: Path, values: Mapping[str, Any]) -> None:
+    """Append a result to a file, in place of one that was cut off."""
     with path.open("a+b") as file:
         file.seek(0)
         content = file.read()
@@ -50,44 +52,43 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
 
 
 class ResultLog(Generic[_Row]):
-    """Results of one clip in a file of JSON lines, the first of which names the clip.
+    """Results of one measurement in a file of JSON lines, the first of which says what was measured.
 
     Args:
         path: The file; made if it does not exist.
         row: Kind of the results.
-        frames: Frames of the clip.
-        seed: That of the attacks.
+        header: What the results depend on, such as clip and seed; values that JSON gives back unchanged.
 
     Attributes:
         results: What the file held when it was opened.
 
     Raises:
-        MediaError: If the file holds something else, or results of another clip or seed.
+        MediaError: If the file holds something else, or results of another measurement.
         OSError: If it cannot be read or written.
     """
 
-    def __init__(self, path: Path, row: type[_Row], frames: Sequence[UInt8Array], seed: int) -> None:
+    def __init__(self, path: Path, row: type[_Row], header: Mapping[str, Any]) -> None:
         self._path: Path = path
-        digest = hashlib.sha256(str(seed).encode())
-        for frame in frames:
-            digest.update(frame.tobytes())
-        header = {"clip_and_seed_sha256": digest.hexdigest()}
         self.results: list[_Row] = []
         if not path.exists():
-            self._append(header)
+            _append_line(path, header)
             return
         try:
-            there, *lines = (json.loads(line) for line in whole_lines(path))
+            there, *lines = (json.loads(line) for line in _whole_lines(path))
             if there == header:
                 self.results = [row(**line) for line in lines]
         except (ValueError, TypeError) as error:
             raise MediaError(f"expected such results in {path.name}, got other text; name another file") from error
         if there != header:
-            raise MediaError(f"expected results of this clip and seed in {path.name}, got others; name another file")
+            raise MediaError(
+                f"expected results of {_in_words(header)} in {path.name}, got those of others; name another file"
+            )
 
     def add(self, result: _Row) -> None:
         """Append a result."""
-        self._append(asdict(result))
+        _append_line(self._path, asdict(result))
 
-    def _append(self, line: dict[str, Any]) -> None:
-        append_line(self._path, line)
+
+def _in_words(header: Mapping[str, Any]) -> str:
+    """What a header names: its keys, and its values where they are short."""
+    return ", ".join(f"this {key}" if len(str(value)) > 24 else f"{key} {value}" for key, value in header.items())

@@ -3,7 +3,7 @@ import pytest
 
 from portrait_anim.evaluation import watermark_false_positives
 from portrait_anim.evaluation.unmarked_pictures import drawn, photographs
-from portrait_anim.evaluation.watermark_false_positives import Block, measure_block, summary
+from portrait_anim.evaluation.watermark_false_positives import Block, main, measure_block, summary
 from portrait_anim.media.image import write_image
 
 
@@ -34,6 +34,25 @@ def test_a_block_is_the_same_every_time(monkeypatch):
     assert len(block.pilots) == 5
     assert all(0 <= bits <= 24 for bits in block.check_bits)
     assert 6 < np.mean(block.check_bits) < 18  # by chance 12
+
+
+def test_a_run_goes_on_with_the_same_choices_only(monkeypatch, tmp_path, capsys):
+    def known_block(number, **choices):
+        return Block(number=number, thorough=1, found=0, pilots=[0.5], check_bits=[12])
+
+    monkeypatch.setattr(watermark_false_positives, "summary", lambda blocks: f"{len(blocks)} blocks")
+    monkeypatch.setattr(watermark_false_positives, "measure_block", known_block)
+    resume = ["--frames", "250", "--resume", str(tmp_path / "run.jsonl")]
+    main([*resume, "--seed", "1"])
+    kept = (tmp_path / "run.jsonl").read_bytes()
+    for other in (["--seed", "2"], ["--seed", "1", "--thorough-every", "3"], ["--seed", "1", "--photographs", "x"]):
+        with pytest.raises(SystemExit):
+            main([*resume, *other])
+        assert "run.jsonl" in capsys.readouterr().err
+    main([*resume, "--seed", "1"])
+    assert (tmp_path / "run.jsonl").read_bytes() == kept  # nothing was measured again
+    main([*resume, "--seed", "1", "--frames", "500"])
+    assert "2 blocks" in capsys.readouterr().out
 
 
 def _blocks(pilots):

@@ -6,7 +6,7 @@ import pytest
 
 from portrait_anim.errors import MediaError
 from portrait_anim.evaluation import attacks
-from portrait_anim.evaluation.watermark_log import ResultLog
+from portrait_anim.evaluation.watermark_log import ResultLog, clip_header
 from portrait_anim.evaluation.watermark_pairs import PairResult, measure_pairs
 from portrait_anim.evaluation.watermark_report import AttackResult, measure
 from portrait_anim.evaluation.watermark_rivals import OwnMark
@@ -52,11 +52,11 @@ def test_the_whole_clip_is_tried_before_giving_up(marked):
 def test_a_run_goes_on_where_it_stopped(tmp_path, marked):
     path = tmp_path / "pairs.jsonl"
     first, *others = _pairs(("darker", "flip"), ("darker", "crop 60 %"))
-    log = ResultLog(path, PairResult, marked, 0)
+    log = ResultLog(path, PairResult, clip_header(marked, 0))
     measure_pairs(OwnMark(RENDER_ID), marked, [first], fps=4.0, on_result=log.add)
     with path.open("a", encoding="utf-8") as file:
         file.write('{"first": "dark')  # the run ended while it wrote
-    again = ResultLog(path, PairResult, marked, 0)
+    again = ResultLog(path, PairResult, clip_header(marked, 0))
     assert [result.second for result in again.results] == ["flip"]
     new = []
     results = measure_pairs(
@@ -65,7 +65,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, marked):
     assert [result.second for result in new] == ["crop 60 %"]
     assert len(results) == 2
     again.add(new[0])
-    assert len(ResultLog(path, PairResult, marked, 0).results) == 2  # what was cut off is gone
+    assert len(ResultLog(path, PairResult, clip_header(marked, 0)).results) == 2  # what was cut off is gone
 
 
 @pytest.mark.parametrize("text", ["", "not JSON", json.dumps({"clip_and_seed_sha256": "0"})])
@@ -73,18 +73,18 @@ def test_results_of_something_else_are_not_taken(tmp_path, marked, text):
     path = tmp_path / "pairs.jsonl"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MediaError, match=r"pairs\.jsonl"):
-        ResultLog(path, PairResult, marked, 0)
+        ResultLog(path, PairResult, clip_header(marked, 0))
 
 
 def test_single_attacks_go_on_too(tmp_path, marked):
     path = tmp_path / "attacks.jsonl"
     wanted = [BY_NAME["flip"], BY_NAME["grey"]]
-    log = ResultLog(path, AttackResult, marked, 0)
+    log = ResultLog(path, AttackResult, clip_header(marked, 0))
     measure(OwnMark(RENDER_ID), marked, wanted[:1], on_result=log.add)
-    again = ResultLog(path, AttackResult, marked, 0)
+    again = ResultLog(path, AttackResult, clip_header(marked, 0))
     new = []
     results = measure(OwnMark(RENDER_ID), marked, wanted, done=again.results, on_result=new.append)
     assert [result.attack for result in results] == ["flip", "grey"]
     assert [result.attack for result in new] == ["grey"]
     with pytest.raises(MediaError, match="others"):
-        ResultLog(path, AttackResult, marked[:1], 0)
+        ResultLog(path, AttackResult, clip_header(marked[:1], 0))
