@@ -20,7 +20,7 @@ from portrait_anim.consent.ledger import recorded
 from portrait_anim.consent.matching import MatchPolicy
 from portrait_anim.consent.records import LedgerRow
 from portrait_anim.consent.service_rows import find_setting, put_setting
-from portrait_anim.consent.signed_rows import changed, find_rows
+from portrait_anim.consent.signed_rows import changed, find_rows, put_row
 from portrait_anim.consent.store import ConsentStore
 from portrait_anim.consent.templates import embeddings_bytes, embeddings_of
 from portrait_anim.types import IdentityEmbedding
@@ -60,7 +60,8 @@ def keep_shown_face(
     packed = embeddings_bytes([shown.embedding])
     assert packed is not None
     text = json.dumps({"faces": packed.decode(), "match": asdict(shown.match)})
-    put_setting(connection, store, cameo_id, _KEY + permit_id, text)
+    values = {"cameo_id": cameo_id, "key": _KEY + permit_id, "value": text}
+    put_row(connection, store, schema.settings, values, new=True)
     return {_DIGEST: store.keys.lookup(_DIGEST, text)}
 
 
