@@ -14,11 +14,11 @@ import numpy as np
 
 from portrait_anim.types import Float32Array, UInt8Array
 
-_FLOOR: Final = 0.45  # strength where nothing hides the mark [grey levels, standard deviation]
-_GAIN: Final = 0.56  # per grey level of local contrast
-_CEILING: Final = 3.2
-_LOUDEST: Final = 1.88  # mean square over the picture; keeps the signal-to-noise ratio above 42 dB
-_LARGEST_LOSS: Final = 0.020  # of the structural similarity by this estimate, which is about twice the truth
+_FLOOR: Final = 0.42  # strength where nothing hides the mark [grey levels, standard deviation]
+_GAIN: Final = 1.5  # per grey level of local contrast
+_CEILING: Final = 2.1
+_LOUDEST: Final = 1.9  # mean square over the picture; keeps the signal-to-noise ratio above 42 dB
+_LARGEST_LOSS: Final = 0.024  # of the structural similarity by this estimate, which is over twice the truth
 _SSIM_C2: Final = (0.03 * 255) ** 2
 _VARIANCE_OF_SPREAD: Final = 2 * 1.57  # twice the variance of a normal distribution with a mean deviation of 1
 _WINDOW_PX: Final = 9
@@ -27,7 +27,7 @@ _DARKEST_SHARE: Final = 0.15
 _DITHER: Final = 0.8  # share of a grey level over which the blue noise spreads
 _DITHER_PX: Final = 96
 _DITHER_ROUNDS: Final = 12
-_BLUE_FROM: Final = 0.18  # waves per pixel; the mark itself has at most 0.14
+_BLUE_FROM: Final = 0.18  # waves per pixel; the mark itself has at most 0.09
 
 
 def strength(luma: UInt8Array) -> Float32Array:

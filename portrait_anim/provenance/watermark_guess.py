@@ -10,13 +10,15 @@ import numpy as np
 
 from portrait_anim.provenance import watermark_fold, watermark_pattern, watermark_sync
 from portrait_anim.provenance.watermark_residual import reading_scale
-from portrait_anim.provenance.watermark_sync import NO_STRETCH, Geometry, Spectra, Stretch
+from portrait_anim.provenance.watermark_spectra import Spectra, block_spectra
+from portrait_anim.provenance.watermark_sync import NO_STRETCH, Geometry, Stretch
 from portrait_anim.types import Float32Array, Float64Array
 
 _BLOCK_PX: Final = 384
-_PART_PX: Final = 256
+_PART_PX: Final = 320
+_TILTED_PX: Final = 256  # blocks in which perspective is seen
 _PART_LEVEL_PX: Final = 720  # parts are looked at where the shorter side is at most this
-_LEAST_PART_SCORE: Final = 4.6
+_LEAST_PART_SCORE: Final = 4.2
 _MOST_PARTS: Final = 4
 _PART_MARGINS_PX: Final = (0, 96)  # a part is read alone, and with its surroundings
 _STRETCHES: Final = tuple(Stretch(factor=float(np.exp(step * 0.045))) for step in range(-9, 10) if step)
@@ -24,6 +26,9 @@ _SLANTS: Final = (
     NO_STRETCH,
     *(Stretch(factor=factor, direction_deg=angle) for angle in (0.0, 45.0, 90.0, 135.0) for factor in (1.05, 1.1)),
 )
+_SLIGHT: Final = tuple(stretch for stretch in _SLANTS if stretch.factor < 1.1)
+_MOST_BLOCKS: Final = 9
+_MOST_PER_BLOCK: Final = 4
 _TILTS: Final = tuple((x, y) for x in (-0.08, -0.04, 0.0, 0.04, 0.08) for y in (-0.08, -0.04, 0.0, 0.04, 0.08))
 _MOST_TILTED: Final = 10
 _SCALES: Final = tuple(float(np.exp(step * 0.01)) for step in range(-110, 81))
@@ -95,7 +100,7 @@ def from_spectrum(levels: Sequence[Float32Array], *, count: int, least_score: fl
     """
     found = []
     for level, residual in enumerate(levels):
-        spectra = watermark_sync.block_spectra(residual, _BLOCK_PX)
+        spectra = block_spectra(residual, _BLOCK_PX)
         for geometry in watermark_sync.search(spectra.mean().power[0], count=max(2, count // 2)):
             found.append(Guess(residual=residual, level=level, geometry=geometry, spectra=spectra))
     found = [guess for guess in found if guess.geometry.score >= least_score]
@@ -112,7 +117,7 @@ def from_parts(levels: Sequence[Float32Array]) -> Iterator[Guess]:
         Guesses from blocks that show something.
     """
     level, residual = _working_level(levels, _PART_LEVEL_PX)
-    spectra = watermark_sync.block_spectra(residual, _PART_PX)
+    spectra = block_spectra(residual, _PART_PX)
     if len(spectra.power) == 1:
         return
     found = []
@@ -138,7 +143,7 @@ def stretched(levels: Sequence[Float32Array]) -> Iterator[Guess]:
         The clearest guesses.
     """
     level, residual = _working_level(levels, _PART_LEVEL_PX)
-    spectra = watermark_sync.block_spectra(residual, _BLOCK_PX)
+    spectra = block_spectra(residual, _BLOCK_PX)
     power = spectra.mean().power[0]
     found = []
     for stretch in _STRETCHES:
@@ -148,7 +153,7 @@ def stretched(levels: Sequence[Float32Array]) -> Iterator[Guess]:
 
 
 def tilted(levels: Sequence[Float32Array]) -> Iterator[Guess]:
-    """Guess perspective: what the mean spectrum shows, under all tilts, by how well it fits the blocks.
+    """Guess perspective: what the mean spectrum and single blocks show, under all tilts, by how well it fits.
 
     Args:
         levels: Residuals.
@@ -157,19 +162,32 @@ def tilted(levels: Sequence[Float32Array]) -> Iterator[Guess]:
         The guesses that fit best.
     """
     level, residual = _working_level(levels, _PART_LEVEL_PX)
-    spectra = watermark_sync.block_spectra(residual, _PART_PX)
+    spectra = block_spectra(residual, _TILTED_PX)
     if len(spectra.power) == 1:
         return
-    power = spectra.mean().power[0]
     extent_px = float(np.abs(spectra.centres).max())
     found = []
-    for stretch in _SLANTS:
-        for flat in watermark_sync.search(power, count=2, stretch=stretch):
-            for tilt in np.array(_TILTS) / extent_px:
-                fit = watermark_sync.score(spectra, np.concatenate([flat.linear.ravel(), tilt]))
-                found.append(Geometry(linear=flat.linear, tilt=tilt, score=fit))
+    for local, centre in _local_maps(spectra):
+        for tilt in np.array(_TILTS) / extent_px:
+            depth = 1 + tilt @ centre
+            linear = depth**2 * local @ np.linalg.inv(depth * np.eye(2) - np.outer(centre, tilt))
+            fit = watermark_sync.score(spectra, np.concatenate([linear.ravel(), tilt]))
+            found.append(Geometry(linear=linear, tilt=tilt, score=fit))
     for geometry in sorted(found, key=lambda item: -item.score)[:_MOST_TILTED]:
         yield Guess(residual=residual, level=level, geometry=geometry, spectra=spectra)
+
+
+def _local_maps(spectra: Spectra) -> Iterator[tuple[Float64Array, Float64Array]]:
+    """Likely linear parts of the map, and the places where they hold [px]: of the whole picture, then of blocks."""
+    for stretch in _SLANTS:
+        for geometry in watermark_sync.search(spectra.mean().power[0], count=2, stretch=stretch):
+            yield geometry.linear, np.zeros(2)
+    chosen = np.linspace(0, len(spectra.power) - 1, min(_MOST_BLOCKS, len(spectra.power))).round().astype(int)
+    for index in chosen:
+        power = spectra.power[index]
+        found = [item for slant in _SLIGHT for item in watermark_sync.search(power, count=1, stretch=slant)]
+        for geometry in sorted(found, key=lambda item: -item.score)[:_MOST_PER_BLOCK]:
+            yield geometry.linear, spectra.centres[index]
 
 
 def from_pilots(levels: Sequence[Float32Array], size: tuple[int, int]) -> Iterator[tuple[Guess, int]]:

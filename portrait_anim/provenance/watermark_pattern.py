@@ -20,15 +20,15 @@ from portrait_anim.types import Float32Array
 
 PUBLIC_KEY: Final = b"portrait_anim invisible watermark, version 1"
 
-TILE_PX: Final = 128  # period of the pattern in its own pixels
+TILE_PX: Final = 192  # period of the pattern in its own pixels
 NUM_PILOTS: Final = 80
 NUM_DATA: Final = watermark_code.CODED_BITS // 2
 NUM_CARRIERS: Final = NUM_PILOTS + NUM_DATA
-_INNER_RADIUS: Final = 4.0  # waves per tile
+_INNER_RADIUS: Final = 6.0  # waves per tile
 OUTER_RADIUS: Final = 18.0
 _TILT: Final = 1.2  # long waves are stronger by this power of their length: encoders keep them longer
 _PATTERN_SIDE_PX: Final = 512  # shorter side at which the pattern has its own size
-_LARGEST_PEAK: Final = 2.6  # of the tile, in standard deviations
+_LARGEST_PEAK: Final = 2.3  # of the tile, in standard deviations
 
 Int64Array = npt.NDArray[np.int64]
 Complex64Array = npt.NDArray[np.complex64]
