@@ -42,8 +42,9 @@ def test_state_of_a_grant(changes: dict, used: Usage, state: str) -> None:
 
 def test_what_users_typed_cannot_become_markup() -> None:
     cameo = Cameo(
-        id="cam_1", name="<i>x</i>", kind="fictional", portrait_digest="", portrait_embeddings=(), created=NOW, statement="<s>"
-    )
+        id="cam_1", name="<i>x</i>", kind="fictional", portrait_digest="", portrait_embeddings=(), created=NOW,
+        statement="<s>",
+    )  # fmt: skip
     page = (
         wording.cameo_text(cameo)
         + wording.grants_text([(make_grant(), Usage())], NOW)
