@@ -45,6 +45,7 @@ class Surroundings:
             np.clip(np.rint((side - self._corner) / self._zoom), 0, limits).astype(int) for side in (-_SIDE, _SIDE)
         )
         self._columns, self._rows = (slice(a, b) for a, b in zip(first, last, strict=True))
+        self._near = self._nearness()
 
     def moved(self, generated: UInt8Array, flow: torch.Tensor, bare: torch.Tensor) -> UInt8Array:
         """The photograph with moved surroundings.
@@ -80,12 +81,16 @@ class Surroundings:
 
     def _left_behind(self, bare: torch.Tensor) -> Float32Array:
         """Where the head has gone from around the crop, as at the border nearby, `(h, w)` in [0, 1]."""
+        return np.asarray(self._bring(bare[0].float().cpu().numpy(), 1) * self._near, dtype=np.float32)
+
+    def _nearness(self) -> Float32Array:
+        """How near to the crop the photograph lies, `(h, w)`: 1 in and beside it, 0 from `_NEARBY` on."""
         x, y = (
             np.abs((np.arange(part.start, part.stop) + 0.5) * self._zoom + corner)
             for part, corner in zip((self._columns, self._rows), self._corner, strict=True)
         )
         near = np.clip(2 - 2 * (np.maximum(x[None], y[:, None]) - 1) / _NEARBY, 0, 1)
-        return np.asarray(self._bring(bare[0].float().cpu().numpy(), 1) * near, dtype=np.float32)
+        return np.asarray(near, dtype=np.float32)
 
     def _bring(self, layer: npt.NDArray[Any], half: float) -> npt.NDArray[Any]:
         """A square layer `(n, n, ...)` that reaches `half` half crop sides, over the photograph; its border repeats."""
